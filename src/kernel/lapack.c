@@ -1,0 +1,92 @@
+/* Dense linear algebra from OpenBLAS and LAPACK: the only file that names them.
+ *
+ * Large products of the engine go to oneDNN; what comes here are similarity blocks and covariances of rooms space and
+ * eval, and the symmetric eigenproblem (LAPACK dsyevd, divide and conquer).
+ *
+ * Threads: OpenBLAS cuts a product by the number of threads it finds, so its sums would depend on the machine. Here the
+ * rows of the result are cut into fixed chunks instead, one BLAS call on one thread each. The OpenMP flavour of the
+ * library asks omp_get_max_threads() of the calling task, so setting that to 1 inside a region pins it without touching
+ * the rest of the process. Rejected: openblas_set_num_threads, which is global and, in this flavour, also changes
+ * the caller's OpenMP setting, i.e. the engine's. */
+#include "kernel/lapack.h"
+
+#include <cblas.h>
+#include <lapacke.h>
+#include <math.h>
+#include <omp.h>
+
+enum { CHUNK_ROWS = 128 }; /* rows of c that one BLAS call computes; fixed, so results are too */
+
+static void check_sizes(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc)
+{
+    BUG_ON(m < 0 || n < 0 || k < 0 || lda < 0 || ldb < 0 || ldc < 0);
+    BUG_ON(m > INT32_MAX || n > INT32_MAX || k > INT32_MAX);
+    BUG_ON(lda > INT32_MAX || ldb > INT32_MAX || ldc > INT32_MAX);
+}
+
+void kernel_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
+                     const float *b, int64_t ldb, float beta, float *c, int64_t ldc)
+{
+    check_sizes(m, n, k, lda, ldb, ldc);
+    if (m == 0 || n == 0)
+        return;
+    int64_t n_chunks = (m + CHUNK_ROWS - 1) / CHUNK_ROWS;
+#pragma omp parallel
+    {
+        omp_set_num_threads(1);
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < n_chunks; i++) {
+            int64_t i0 = i * CHUNK_ROWS, rows = m - i0 < CHUNK_ROWS ? m - i0 : CHUNK_ROWS;
+            cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (int)rows,
+                        (int)n, (int)k, alpha, ta ? a + i0 : a + i0 * lda, (int)lda, b, (int)ldb, beta, c + i0 * ldc,
+                        (int)ldc);
+        }
+    }
+}
+
+void kernel_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
+                     const double *b, int64_t ldb, double beta, double *c, int64_t ldc)
+{
+    check_sizes(m, n, k, lda, ldb, ldc);
+    if (m == 0 || n == 0)
+        return;
+    int64_t n_chunks = (m + CHUNK_ROWS - 1) / CHUNK_ROWS;
+#pragma omp parallel
+    {
+        omp_set_num_threads(1);
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < n_chunks; i++) {
+            int64_t i0 = i * CHUNK_ROWS, rows = m - i0 < CHUNK_ROWS ? m - i0 : CHUNK_ROWS;
+            cblas_dgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (int)rows,
+                        (int)n, (int)k, alpha, ta ? a + i0 : a + i0 * lda, (int)lda, b, (int)ldb, beta, c + i0 * ldc,
+                        (int)ldc);
+        }
+    }
+}
+
+int lapack_syevd(int64_t n, double *a, double *w)
+{
+    BUG_ON(n < 0 || n > INT32_MAX);
+    if (n == 0)
+        return 0;
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j <= i; j++)
+            if (!isfinite(a[i * n + j]))
+                FAIL(ERR_NONFINITE, "eigenvalues: entry [%lld,%lld] of the %lld x %lld matrix is not finite",
+                     (long long)i, (long long)j, (long long)n, (long long)n);
+    lapack_int info = 0;
+    /* A row-major lower triangle is a column-major upper one, and eigenvectors in columns of the latter are rows here:
+     * so the column-major call needs no transposed copy. */
+#pragma omp parallel num_threads(1)
+    {
+        omp_set_num_threads(1);
+        info = LAPACKE_dsyevd(LAPACK_COL_MAJOR, 'V', 'U', (lapack_int)n, a, (lapack_int)n, w);
+    }
+    if (info == LAPACK_WORK_MEMORY_ERROR)
+        FAIL(ERR_MEMORY, "eigenvalues: no memory for the work space of a %lld x %lld matrix", (long long)n,
+             (long long)n);
+    if (info != 0)
+        FAIL(ERR_FAIL, "eigenvalues: the iteration on a %lld x %lld matrix did not converge (code %d)", (long long)n,
+             (long long)n, (int)info);
+    return 0;
+}
