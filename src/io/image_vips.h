@@ -1,0 +1,13 @@
+/* io/image_vips.h: what image.c and image_emoji.c share of libvips; private to the room. */
+#ifndef IO_IMAGE_VIPS_H
+#define IO_IMAGE_VIPS_H
+
+#include "io/io.h"
+#include <vips/vips.h>
+
+/* The library's message on one line, after "name: what"; its buffer is emptied. */
+int image_vips_fail(int code, const char *name, const char *what);
+/* All pixels of `im`, band-interleaved 8 bit, any band count from 1 to 4, into memory of ours. */
+int image_vips_pull(struct image *out, VipsImage *im, const char *name);
+
+#endif
