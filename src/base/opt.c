@@ -75,7 +75,7 @@ static bool in_choices(const char *choices, const char *word)
 
     for (const char *c = choices; c; c = strchr(c, '|')) {
         c += *c == '|';
-        if (n && strncmp(c, word, n) == 0 && (c[n] == '|' || c[n] == 0))
+        if (n && !strchr(word, '|') && strncmp(c, word, n) == 0 && (c[n] == '|' || c[n] == 0))
             return true;
     }
     return false;
