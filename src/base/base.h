@@ -136,7 +136,11 @@ int64_t arena_chunks(const struct arena *a);               /* chunks asked of th
 
 /* ---- element types (dtype.c) ------------------------------------------------------------------------------ */
 
-enum dtype { DT_F32, DT_F64, DT_F16, DT_BF16, DT_I32, DT_I64, DT_U8, DT_I8, DT_I16, DT_U16, DT_U32, DT_U64, DT_BOOL, N_DTYPES };
+enum dtype {
+    DT_F32, DT_F64, DT_F16, DT_BF16,
+    DT_I32, DT_I64, DT_U8, DT_I8, DT_I16, DT_U16, DT_U32, DT_U64, DT_BOOL,
+    N_DTYPES
+};
 size_t dtype_size(enum dtype t);
 const char *dtype_name(enum dtype t);                      /* "F32", as safetensors spells it */
 float f32_from_f16(uint16_t h);
@@ -177,9 +181,12 @@ void base64_add(struct str *b, const void *p, size_t n);        /* standard alph
 int json_read_file(json_t **out, const char *path);
 int json_read_text(json_t **out, const char *text, size_t n, const char *name);
 /* Fields of an object. `where` names the file in messages. Missing key: the value stays and 0 is returned when
- * `required` is false, ERR_DATA otherwise. Wrong type or out of [min, max]: ERR_DATA naming file, field, expected, found. */
-int json_field_int(const json_t *o, const char *key, bool required, int64_t min, int64_t max, int64_t *out, const char *where);
-int json_field_real(const json_t *o, const char *key, bool required, double min, double max, double *out, const char *where);
+ * `required` is false, ERR_DATA otherwise. Wrong type or out of [min, max]: ERR_DATA naming file, field, expected,
+ * found. An optional field that is null counts as missing; 512.0 is a whole number; a string or a bool is no number. */
+int json_field_int(const json_t *o, const char *key, bool required, int64_t min, int64_t max, int64_t *out,
+                   const char *where);
+int json_field_real(const json_t *o, const char *key, bool required, double min, double max, double *out,
+                    const char *where);
 int json_field_bool(const json_t *o, const char *key, bool required, bool *out, const char *where);
 int json_field_str(const json_t *o, const char *key, bool required, const char **out, const char *where); /* borrowed */
 json_t *json_number(double x);                             /* JSON null when x is not finite */
@@ -191,19 +198,21 @@ json_t *json_number(double x);                             /* JSON null when x i
 enum opt_type { OPT_BOOL, OPT_INT, OPT_REAL, OPT_STR, OPT_CHOICE, OPT_LIST };
 struct opt_list { int n; const char **v; };                /* repeated: --image A --image B, or --image A B C */
 struct opt {
-    const char *name;      /* "batch-size": --batch-size on the command line, "batch_size" in JSON; NULL ends the table */
+    const char *name;      /* "batch-size": --batch-size in argv, "batch_size" in JSON; NULL ends the table */
     char letter;           /* short form, or 0 */
     enum opt_type type;
     size_t offset;         /* offsetof(struct …, field) */
-    const char *def;       /* default as text, or NULL: false, 0, NULL, empty */
+    const char *def;       /* default as text (a list: one word), or NULL: false, 0, NULL, empty */
     double min, max;       /* for OPT_INT and OPT_REAL; both 0: no bounds */
     const char *choices;   /* OPT_CHOICE: "adamw|sgd" */
     const char *meta;      /* placeholder in help: "DIR" */
-    const char *help;
+    const char *help;      /* NULL: accepted, not shown */
 };
 void opt_defaults(const struct opt *table, void *into);
-/* Fills `into` from argv[0..argc). Words that are no options go to `rest` (argv order). `--x=v`, `--x v`, `-k 3`, `--no-x`
- * for booleans, `--` ends options. Unknown name: ERR_USAGE with the nearest name. Lists are allocated in `a`. */
+/* Fills `into` from argv[0..argc). Words that are no options go to `rest` (argv order). `--x=v`, `--x v`, `-k 3`,
+ * `--no-x` for booleans, `--` ends options. Unknown name: ERR_USAGE with the nearest name. Lists are allocated in `a`.
+ * A list takes the words up to the next option; of a scalar given twice the last counts; with `rest` NULL a plain
+ * word is an error. On failure `into` is as it was. Unknown JSON fields: ERR_DATA with the nearest name. */
 int opt_parse_argv(const struct opt *table, void *into, struct arena *a, int argc, char **argv, struct opt_list *rest);
 int opt_parse_json(const struct opt *table, void *into, struct arena *a, const json_t *o, const char *where);
 json_t *opt_to_json(const struct opt *table, const void *from);
@@ -212,7 +221,9 @@ void opt_add_help(struct str *b, const struct opt *table); /* one aligned line a
 /* ---- randomness (rng.c): counter-based, Philox4x32-10 (Salmon et al. 2011) ----------------------------------- */
 
 /* A stream is (seed, purpose, epoch, index): the same on one thread or eight. Purposes are listed here. */
-enum rng_purpose { RNG_INIT = 1, RNG_SHUFFLE, RNG_AUGMENT, RNG_CAPTION, RNG_DROPOUT, RNG_BOOTSTRAP, RNG_SAMPLE, RNG_MIXUP, RNG_TEST };
+enum rng_purpose {
+    RNG_INIT = 1, RNG_SHUFFLE, RNG_AUGMENT, RNG_CAPTION, RNG_DROPOUT, RNG_BOOTSTRAP, RNG_SAMPLE, RNG_MIXUP, RNG_TEST
+};
 struct rng { uint32_t key[2], ctr[4], out[4]; int have; };
 struct rng rng_stream(uint64_t seed, enum rng_purpose purpose, uint32_t epoch, uint64_t index);
 void rng_block(const uint32_t ctr[4], const uint32_t key[2], uint32_t out[4]); /* the bare function, ten rounds */
@@ -234,6 +245,7 @@ void log_at(enum log_level level, const char *fmt, ...) PRINTF_LIKE(2, 3);
 #define log_info(...) log_at(LOG_INFO, __VA_ARGS__)
 #define log_debug(...) log_at(LOG_DEBUG, __VA_ARGS__)
 void log_level(enum log_level level);
+/* Called under the log's lock: a sink must not log. */
 void log_sink(void (*sink)(void *ctx, enum log_level level, const char *text), void *ctx); /* NULL: stderr */
 
 /* Progress on stderr: a bar on a terminal, one line per 10 % otherwise; rate, time left and an optional note. */
@@ -254,10 +266,10 @@ int signal_check(void);                                    /* 0, or ERR_INTERRUP
 
 /* A pool of loader threads (rooms io and data only; compute threads belong to room kernel). */
 struct pool;
-int pool_open(struct pool **p, int n_threads);
+int pool_open(struct pool **p, int n_threads);             /* 0: jobs run inside pool_submit */
 int pool_submit(struct pool *p, void (*fn)(void *arg), void *arg);
-void pool_wait(struct pool *p);                            /* until every submitted job has ended */
-void pool_close(struct pool **p);
+void pool_wait(struct pool *p);                            /* until every submitted job has ended; not from a job */
+void pool_close(struct pool **p);                          /* runs what is queued first */
 
 #define MERIDIAN_VERSION "0.1.0"
 

@@ -6,7 +6,6 @@
  * it is read. */
 #include "base/base.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
