@@ -116,7 +116,9 @@ int image_emoji_font(char *out, size_t n);                                    /*
 
 /* ---- run folders (rundir.c) -------------------------------------------------------------------------------------------------- */
 
-/* RUN/run.jsonl (events, one JSON object a line), RUN/config.json, RUN/lock (flock + pid; second writer ERR_LOCKED). */
+/* RUN/run.jsonl (events, one JSON object a line), RUN/config.json, RUN/lock (flock + pid; second writer ERR_LOCKED).
+ * A folder that is not empty needs resume (keeps run.jsonl and config.json, cuts off a torn last line; ERR_DATA when
+ * there is no run) or force (begins both anew; other files stay). config may be NULL. */
 struct rundir;
 int rundir_open(struct rundir **r, const char *path, bool resume, bool force, const json_t *config);
 int rundir_event(struct rundir *r, json_t *event);         /* takes the reference; adds "time" */

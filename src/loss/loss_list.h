@@ -1,0 +1,2 @@
+/* loss/loss_list.h: every objective. A new one is one file and one line here. */
+LOSS_KIND(loss_clip)

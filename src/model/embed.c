@@ -1,0 +1,128 @@
+/* model/embed.c: whole arrays through a model, in chunks, without gradients. Each row's vector does not depend on its neighbours
+ * but for the rounding of the matrix product's blocking. Captions are sorted by length, so that a chunk's longest caption, to
+ * which the text tower is trimmed, is close to its shortest. */
+#include "model/model.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum { CHUNK_IMAGES = 64, CHUNK_TEXTS = 256 };
+
+static int copy_out(struct tape *t, const struct tensor *x, int64_t n, int64_t d, float *out)
+{
+    TRY(tape_status(t));
+    if (!x)
+        FAIL(ERR_MEMORY, "encoding ran out of memory");
+    return dtype_convert(DT_F32, out, tape_engine(t)->real, x->data, (size_t)(n * d));
+}
+
+static int check_rows(const float *x, int64_t n, int64_t d, const char *what)
+{
+    for (int64_t i = 0; i < n; i++)
+        for (int64_t j = 0; j < d; j++)
+            if (!isfinite((double)x[i * d + j]))
+                FAIL(ERR_NONFINITE, "the vector of %s %lld is not finite; the weights or the input are damaged", what, (long long)i);
+    return 0;
+}
+
+int model_embed_pixels(const struct model *m, const float *pixels, int64_t n, bool low, float *out)
+{
+    struct tape *t = NULL;
+    struct tape_opt opt = {.record = false, .low = low};
+    int64_t size = m->image_size, each = 3 * size * size;
+    TRY(tape_open(&t, m->engine, &opt));
+    int rc = 0;
+    for (int64_t i = 0; rc == 0 && i < n; i += CHUNK_IMAGES) {
+        int64_t k = n - i < CHUNK_IMAGES ? n - i : CHUNK_IMAGES;
+        tape_reset(t);
+        const void *data = pixels + i * each;
+        struct tensor *x;
+        if (m->engine->real == DT_F64) { /* the double engine is for tests: widen on the tape */
+            x = t_new(t, SHAPE(k, 3, size, size));
+            rc = x ? dtype_convert(DT_F64, x->data, DT_F32, data, (size_t)(k * each)) : ERR_MEMORY;
+        } else {
+            x = t_input(t, SHAPE(k, 3, size, size), data);
+        }
+        if (rc == 0)
+            rc = copy_out(t, model_encode_image(m, x), k, m->embed, out + i * m->embed);
+    }
+    tape_close(&t);
+    TRY(rc);
+    return check_rows(out, n, m->embed, "picture");
+}
+
+int model_embed_ids(const struct model *m, const int32_t *ids, int64_t n, int64_t context, bool low, float *out)
+{
+    struct tape *t = NULL;
+    struct tape_opt opt = {.record = false, .low = low};
+    TRY(tape_open(&t, m->engine, &opt));
+    int rc = 0;
+    for (int64_t i = 0; rc == 0 && i < n; i += CHUNK_TEXTS) {
+        int64_t k = n - i < CHUNK_TEXTS ? n - i : CHUNK_TEXTS;
+        tape_reset(t);
+        rc = copy_out(t, model_encode_text(m, t, ids + i * context, k, context), k, m->embed, out + i * m->embed);
+    }
+    tape_close(&t);
+    TRY(rc);
+    return check_rows(out, n, m->embed, "text");
+}
+
+struct by_length { int64_t row, length; };
+
+static int compare_length(const void *a, const void *b)
+{
+    const struct by_length *x = a, *y = b;
+    if (x->length != y->length)
+        return x->length < y->length ? -1 : 1;
+    return x->row < y->row ? -1 : x->row > y->row;
+}
+
+/* Length of the used part: up to the last id that differs from the row's final padding. */
+static int64_t used_length(const int32_t *ids, int64_t context)
+{
+    int64_t n = context;
+    while (n > 1 && ids[n - 1] == ids[n - 2])
+        n--;
+    return n;
+}
+
+int model_embed_texts(const struct model *m, const char *const *texts, int64_t n, bool low, float *out, int64_t *n_truncated)
+{
+    if (!m->tokenizer)
+        FAIL(ERR_DATA, "%s: the model folder has no tokenizer (tokenizer.json, or vocab.json with merges.txt)", m->path ? m->path : "model");
+    int rc = ERR_MEMORY;
+    int64_t context = m->context;
+    int64_t truncated = 0;
+    struct by_length *order = mem_calloc((size_t)n + 1, sizeof *order);
+    int32_t *ids = mem_calloc((size_t)n + 1, (size_t)context * sizeof *ids);
+    int32_t *sorted = mem_calloc((size_t)n + 1, (size_t)context * sizeof *sorted);
+    float *rows = mem_calloc((size_t)n + 1, (size_t)m->embed * sizeof *rows);
+    if (!order || !ids || !sorted || !rows)
+        goto out;
+    for (int64_t i = 0; i < n; i++) {
+        bool cut = false;
+        rc = tokenizer_encode_context(m->tokenizer, texts[i], context, ids + i * context, &cut);
+        if (rc < 0)
+            goto out;
+        truncated += cut;
+        order[i] = (struct by_length){i, used_length(ids + i * context, context)};
+    }
+    qsort(order, (size_t)n, sizeof *order, compare_length);
+    for (int64_t i = 0; i < n; i++)
+        memcpy(sorted + i * context, ids + order[i].row * context, (size_t)context * sizeof *ids);
+    rc = model_embed_ids(m, sorted, n, context, low, rows);
+    if (rc < 0)
+        goto out;
+    for (int64_t i = 0; i < n; i++)
+        memcpy(out + order[i].row * m->embed, rows + i * m->embed, (size_t)m->embed * sizeof *rows);
+    if (n_truncated)
+        *n_truncated = truncated;
+    rc = 0;
+out:
+    mem_free(order);
+    mem_free(ids);
+    mem_free(sorted);
+    mem_free(rows);
+    return rc;
+}

@@ -1,0 +1,2 @@
+/* model/model_list.h: every encoder family. A new one is one file and one line here. */
+MODEL_FAMILY(family_clip)

@@ -1,0 +1,12 @@
+/* view/fig_list.h: the figures, in the order of the report. One line per figure: name, draw function, what it needs, the question
+ * that heads its section. A new figure is a new file fig_NAME.c and a line here. Included several times with another FIG. */
+/* clang-format off */
+FIG(recall,      fig_recall,      FIG_RETRIEVAL,                "How often is the right one found?")
+FIG(clouds,      fig_clouds,      FIG_SET,                      "Two clouds or one?")
+FIG(cosines,     fig_cosines,     FIG_GEOMETRY,                 "What does a score mean?")
+FIG(reliability, fig_reliability, FIG_RETRIEVAL,                "Can its probabilities be believed?")
+FIG(spectrum,    fig_spectrum,    FIG_GEOMETRY,                 "How many directions are in use?")
+FIG(best,        fig_best,        FIG_RETRIEVAL,                "What it finds without doubt")
+FIG(worst,       fig_worst,       FIG_RETRIEVAL,                "Where it goes wrong")
+FIG(neighbours,  fig_neighbours,  FIG_SET,                      "Who lives next door?")
+/* clang-format on */
