@@ -4,8 +4,8 @@
  * kept over rewind and reset. Since the walk depends only on the requests and on the chunks before, a second run of
  * the same requests lands on the same places: a constant-shape training step asks the system for nothing.
  *
- * Chunks of 2 MiB and more are aligned to a huge page and advised so: a step touches hundreds of megabytes, and page
- * faults were the larger part of its cost. Under AddressSanitizer everything not handed out is poisoned and each
+ * Chunks of 2 MiB and more are aligned to a huge page and advised so: a step may touch hundreds of megabytes, and one
+ * fault then maps 2 MiB instead of 4 KiB. Under AddressSanitizer everything not handed out is poisoned and each
  * piece is followed by a red zone. Rejected: one reserved address range (needs overcommit, breaks under ulimit -v);
  * free lists (what lives shorter than the arena uses a mark). */
 #define _DEFAULT_SOURCE /* madvise and MADV_HUGEPAGE are not POSIX */

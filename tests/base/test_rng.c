@@ -11,7 +11,7 @@
 
 #include <cmocka.h>
 
-/* Published with Random123 1.14 as kat_vectors, philox4x32 10 rounds. */
+/* Published with Random123 as kat_vectors, philox4x32, 10 rounds. */
 static void known_answers(void **state)
 {
     static const struct {
