@@ -73,7 +73,7 @@ struct tensor *t_batch_norm(struct tensor *x, struct batch_norm *p);/* [B,C,H,W]
 struct tensor *t_group_norm(struct tensor *x, struct norm *p, int64_t groups);
 struct tensor *t_l2_normalize(struct tensor *x);                    /* last axis; eps 1e-12 */
 
-/* ---- pointwise (op_point.c, op_gamma.c) ----------------------------------------------------------------------------------------------- */
+/* ---- pointwise (op_point.c) ----------------------------------------------------------------------------------------------- */
 
 struct tensor *t_act(struct tensor *x, enum act act);
 static inline struct tensor *t_gelu(struct tensor *x) { return t_act(x, ACT_GELU); }
@@ -97,6 +97,7 @@ struct tensor *t_clamp(struct tensor *x, double lo, double hi);
 struct tensor *t_dropout(struct tensor *x, double p, struct rng *r);           /* inverted; p = 0 returns x */
 /* mean + scale * noise with given noise (reparameterised sample): the noise is drawn by the caller or by t_normal_noise. */
 struct tensor *t_sample_normal(struct tensor *mean, struct tensor *scale, struct rng *r);
+struct tensor *t_normal_noise(struct tape *t, int n_dims, const int64_t *shape, struct rng *r); /* a constant */
 struct tensor *t_detach(struct tensor *x);                                     /* same numbers, no gradient */
 
 /* ---- softmax, cross entropy (op_softmax.c) ----------------------------------------------------------------------------------------------- */
