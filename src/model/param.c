@@ -18,7 +18,6 @@ static int64_t size_of_letter(const struct param_sizes *s, char letter)
 static double std_of(enum init_std rule, const struct param_sizes *s, const struct param *q)
 {
     double width = (double)s->width, layers = (double)(s->layers > 0 ? s->layers : 1);
-    int64_t fan_in = q->n / q->shape[0];
     switch (rule) {
     case STD_SMALL: return 0.02;
     case STD_TINY: return 0.01;
@@ -26,7 +25,7 @@ static double std_of(enum init_std rule, const struct param_sizes *s, const stru
     case STD_ATTN: return 1.0 / sqrt(width);
     case STD_OUT: return 1.0 / sqrt(width * 2.0 * layers);
     case STD_MLP: return 1.0 / sqrt(2.0 * width);
-    case STD_FAN_IN: return 1.0 / sqrt((double)fan_in);
+    case STD_FAN_IN: return 1.0 / sqrt((double)(q->n / q->shape[0]));
     case STD_NONE: break;
     }
     return 0.0;

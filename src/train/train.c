@@ -252,7 +252,7 @@ static int open_run(struct run *r)
     r->done_at_start = r->at.done;
     int64_t steps = o->max_steps > 0 && o->max_steps < r->total ? o->max_steps : r->total;
     TRY(progress_open(&r->progress, "train", steps * o->batch, "pairs"));
-    progress_add(r->progress, r->at.done * o->batch);
+    progress_skip(r->progress, r->at.done * o->batch);
     r->started = clock_seconds();
     return 0;
 }
