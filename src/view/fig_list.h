@@ -1,5 +1,6 @@
-/* view/fig_list.h: the figures, in the order of the report. One line per figure: name, draw function, what it needs, the question
- * that heads its section. A new figure is a new file fig_NAME.c and a line here. Included several times with another FIG. */
+/* view/fig_list.h: the figures, in the order of the report. One line per figure: name, draw function, what it needs,
+ * the question that heads its section. A new figure is a new file fig_NAME.c and a line here. Included several times
+ * with another FIG. */
 /* clang-format off */
 FIG(recall,      fig_recall,      FIG_RETRIEVAL,                "How often is the right one found?")
 FIG(clouds,      fig_clouds,      FIG_SET,                      "Two clouds or one?")

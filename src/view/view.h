@@ -1,8 +1,9 @@
 /* view/view.h: the door of room view (level 5). Figures as SVG, the self-contained HTML report, the search grid.
  *
- * Everything here turns structs of rooms space and eval into bytes; nothing here measures. A figure is one file fig_*.c and
- * one line of fig_list.h. What the page shows is readable without network and without JavaScript, in light and dark, by people
- * who do not see colour and by screen readers; each figure carries its numbers as TSV. Includes base, io, space, eval. */
+ * Everything here turns structs of rooms space and eval into bytes; nothing here measures. A figure is one file fig_*.c
+ * and one line of fig_list.h. What the page shows is readable without network and without JavaScript, in light and
+ * dark, by people who do not see colour and by screen readers; each figure carries its numbers as TSV. Includes base,
+ * io, space, eval. */
 #ifndef VIEW_VIEW_H
 #define VIEW_VIEW_H
 
@@ -11,30 +12,34 @@
 #include "io/io.h"
 #include "space/space.h"
 
-/* ---- figures (figure.c, fig_list.h, fig_*.c) --------------------------------------------------------------------------- */
+/* ---- figures (figure.c, fig_list.h, fig_*.c)
+ * --------------------------------------------------------------------------- */
 
 /* What a figure may look at. geometry and retrieval may be NULL for figures that do not need them (figure_needs). */
 struct fig_in {
     const struct set *set;
     const struct geometry *geometry;
     const struct retrieval *retrieval; /* [2]: 0 image to text, 1 text to image, as eval_retrieval counts directions */
-    const char *path_base;             /* folder that relative picture paths start from; NULL: the set's folder, then here */
-    uint64_t seed;                     /* which rows a sample takes */
-    bool no_thumbnails;                /* placeholders instead of pictures */
+    const char *path_base; /* folder that relative picture paths start from; NULL: the set's folder, then here */
+    uint64_t seed;         /* which rows a sample takes */
+    bool no_thumbnails;    /* placeholders instead of pictures */
 };
 
 enum fig_needs { FIG_SET = 0, FIG_GEOMETRY = 1, FIG_RETRIEVAL = 2 };
 
 int figure_count(void);
-const char *figure_name(int i);                /* "clouds"; NULL outside [0, count) */
-const char *figure_help(int i);                /* the question that it answers */
-int figure_needs(const char *name, int *needs); /* bits of enum fig_needs; ERR_USAGE with the nearest name when unknown */
+const char *figure_name(int i); /* "clouds"; NULL outside [0, count) */
+const char *figure_help(int i); /* the question that it answers */
+int figure_needs(const char *name,
+                 int *needs); /* bits of enum fig_needs; ERR_USAGE with the nearest name when unknown */
 
-/* One named figure as a whole SVG document; tsv (may be NULL) receives its numbers. Both are appended to. What cannot be drawn
- * (no pairs, one row, NaN) is said inside the figure: that is no error. ERR_USAGE: unknown name, or a needed struct is NULL. */
+/* One named figure as a whole SVG document; tsv (may be NULL) receives its numbers. Both are appended to. What cannot
+ * be drawn (no pairs, one row, NaN) is said inside the figure: that is no error. ERR_USAGE: unknown name, or a needed
+ * struct is NULL. */
 int figure_svg(const char *name, const struct fig_in *in, struct str *svg, struct str *tsv);
 
-/* ---- report (report.c) ------------------------------------------------------------------------------------------------------ */
+/* ---- report (report.c)
+ * ------------------------------------------------------------------------------------------------------ */
 
 struct report_opt {
     const char *out_dir;   /* becomes a folder: index.html, report.json, figures/NAME.svg, figures/NAME.tsv */
@@ -45,14 +50,16 @@ struct report_opt {
     const char *date;      /* NULL: now, UTC. The only thing in the output that differs between two equal calls */
     uint64_t seed;
     bool no_thumbnails;
-    const json_t *extra;   /* object: more sections of report.json, by command name; may be NULL */
+    const json_t *extra; /* object: more sections of report.json, by command name; may be NULL */
 };
 
-/* r[0] image to text, r[1] text to image. The folder appears whole or not at all. Broken or missing pictures become grey boxes
- * and are counted in the log, never an error. */
-int report_write(const struct report_opt *opt, const struct set *s, const struct geometry *g, const struct retrieval r[2]);
+/* r[0] image to text, r[1] text to image. The folder appears whole or not at all. Broken or missing pictures become
+ * grey boxes and are counted in the log, never an error. */
+int report_write(const struct report_opt *opt, const struct set *s, const struct geometry *g,
+                 const struct retrieval r[2]);
 
-/* ---- search results as a page (grid.c) ----------------------------------------------------------------------------------------- */
+/* ---- search results as a page (grid.c)
+ * ----------------------------------------------------------------------------------------- */
 
 struct grid_hit {
     const char *path;    /* picture, or NULL for a text hit */
@@ -61,7 +68,7 @@ struct grid_hit {
     double score;
 };
 struct grid_opt {
-    const char *path;        /* the HTML file */
+    const char *path; /* the HTML file */
     bool force;
     const char *title;       /* NULL: "Search" */
     const char *query;       /* text of the query or expression; may be NULL */
