@@ -50,11 +50,18 @@ int atomic_dir_open(struct atomic_dir *d, const char *path, bool force);
 int atomic_dir_commit(struct atomic_dir *d);
 void atomic_dir_abort(struct atomic_dir *d);
 
-/* ---- safetensors (safetensors.c) ------------------------------------------------------------------------------------ */
+/* ---- safetensors (safetensors.c) --------------------------------------------------------------------------- */
 
 /* Header <= LIMIT_HEADER_BYTES, no holes, no overlap, no duplicates, offsets checked against shape x dtype. */
 #define IO_MAX_DIMS 8
-struct st_tensor { const char *name; enum dtype dtype; int n_dims; int64_t shape[IO_MAX_DIMS]; const void *data; size_t n_bytes; };
+struct st_tensor {
+    const char *name;
+    enum dtype dtype;
+    int n_dims;
+    int64_t shape[IO_MAX_DIMS];
+    const void *data;
+    size_t n_bytes;
+};
 struct st_file;
 int st_open(struct st_file **f, const char *path);
 void st_close(struct st_file **f);
@@ -63,14 +70,23 @@ const struct st_tensor *st_at(const struct st_file *f, int64_t i);             /
 const struct st_tensor *st_find(const struct st_file *f, const char *name);    /* NULL when absent */
 const json_t *st_metadata(const struct st_file *f);                            /* object of strings, or NULL */
 const char *st_path(const struct st_file *f);
-int st_check(const struct st_file *f);                                         /* as map_check, after the data was read */
+/* as map_check, after the data was read */
+int st_check(const struct st_file *f);
 /* Widest dtype first, aligned; atomic. metadata: object of strings or NULL (borrowed). */
 int st_write(const char *path, const struct st_tensor *tensors, int64_t n, const json_t *metadata);
 
-/* ---- npy (npy.c) ------------------------------------------------------------------------------------------------------ */
+/* ---- npy (npy.c) ------------------------------------------------------------------------------------------- */
 
 /* Versions 1 to 3, C order, little-endian, no objects; mapped, not read. */
-struct npy { enum dtype dtype; int n_dims; int64_t shape[IO_MAX_DIMS]; const void *data; size_t n_bytes; struct map map; void *copy; };
+struct npy {
+    enum dtype dtype;
+    int n_dims;
+    int64_t shape[IO_MAX_DIMS];
+    const void *data;
+    size_t n_bytes;
+    struct map map;
+    void *copy; /* the data again, when the file leaves it unaligned */
+};
 int npy_open(struct npy *a, const char *path);
 void npy_close(struct npy *a);
 int npy_check(const struct npy *a);                        /* as map_check */
@@ -82,24 +98,35 @@ int npy_writer_add(struct npy_writer *w, const void *rows, int64_t n_rows);
 int npy_writer_commit(struct npy_writer **w);
 void npy_writer_abort(struct npy_writer **w);
 
-/* ---- tables (table.c) -------------------------------------------------------------------------------------------------- */
+/* ---- tables (table.c) -------------------------------------------------------------------------------------- */
 
-/* CSV and TSV (RFC 4180 quotes, CRLF, BOM; separator sniffed from the header and kept in sep). First row names columns. */
-struct table { int n_cols; int64_t n_rows; const char **cols; const char **cells; char sep; char *path; struct arena *arena; };
+/* CSV and TSV (RFC 4180 quotes, CRLF, BOM; separator sniffed from the header and kept in sep). First row names
+ * columns; blank lines are skipped; cells are UTF-8. */
+struct table {
+    int n_cols;
+    int64_t n_rows;
+    const char **cols, **cells;
+    char sep;
+    char *path;
+    struct arena *arena;
+};
 int table_read(struct table *t, const char *path);
 void table_free(struct table *t);
 int table_col(const struct table *t, const char *name);                        /* -1 when absent */
 const char *table_cell(const struct table *t, int64_t row, int col);
 /* Cell as a whole number in [min, max]; ERR_DATA names file, row, column, expected, found. */
 int table_int(const struct table *t, int64_t row, int col, int64_t min, int64_t max, int64_t *out);
-int table_write(const char *path, int n_cols, const char *const *cols, int64_t n_rows, const char *const *cells); /* CSV; .tsv by name */
+/* CSV; .tsv by name */
+int table_write(const char *path, int n_cols, const char *const *cols, int64_t n_rows, const char *const *cells);
 
-/* ---- pictures (image.c, the only file that includes libvips; render.c asks it) --------------------------------------------- */
+/* ---- pictures (image.c, the only file that includes libvips; render.c asks it) ----------------------------- */
 
-struct image { int width, height, channels; uint8_t *pixels; };               /* [height, width, channels] u8; 1, 2, 3 or 4 channels */
-int image_start(const char *argv0);                                           /* libvips once a process, lazily called by the others */
-/* Decoded as Pillow's convert("RGB") would give it: gray repeated, palette resolved, alpha dropped, 16 bit by high byte,
- * CMYK to RGB, EXIF orientation NOT applied. Header and pixel limits checked before decoding. channels = 3. */
+/* [height, width, channels] u8; 1, 2, 3 or 4 channels */
+struct image { int width, height, channels; uint8_t *pixels; };
+/* libvips once a process, lazily called by the others */
+int image_start(const char *argv0);
+/* Decoded as Pillow's convert("RGB") would give it: gray repeated, palette resolved, alpha dropped, 16 bit by high
+ * byte, CMYK to RGB, EXIF orientation NOT applied. Header and pixel limits checked before decoding. channels = 3. */
 int image_read_rgb(struct image *out, const char *path);
 int image_read_rgb_memory(struct image *out, const void *bytes, size_t n, const char *name);
 void image_free(struct image *im);
@@ -109,12 +136,14 @@ int image_encode_jpeg(struct str *out, const struct image *im, int quality);
 /* Thumbnail: fits in size x size, RGB, for reports. */
 int image_thumbnail(struct image *out, const char *path, int size);
 
-/* One emoji sequence drawn with the colour font into size x size RGBA (straight alpha), glyph centred, margin = share of
- * the side left free at each of the four edges (0 to 0.45). *drawn = false (and rc 0) when the font has no single glyph for the whole sequence. */
+/* One emoji sequence drawn with the colour font into size x size RGBA (straight alpha), glyph centred, margin = share
+ * of the side left free at each of the four edges (0 to 0.45). *drawn = false (and rc 0, out untouched) when the font
+ * has no single glyph for the whole sequence. Calls take turns behind one lock. ERR_FAIL when the font is absent. */
 int image_draw_emoji(struct image *out, const char *utf8, int size, double margin, bool *drawn);
-int image_emoji_font(char *out, size_t n);                                    /* name and version of the font; ERR_FAIL with advice when absent */
+/* name and version of the font; ERR_FAIL with advice when absent */
+int image_emoji_font(char *out, size_t n);
 
-/* ---- run folders (rundir.c) -------------------------------------------------------------------------------------------------- */
+/* ---- run folders (rundir.c) -------------------------------------------------------------------------------- */
 
 /* RUN/run.jsonl (events, one JSON object a line), RUN/config.json, RUN/lock (flock + pid; second writer ERR_LOCKED).
  * A folder that is not empty needs resume (keeps run.jsonl and config.json, cuts off a torn last line; ERR_DATA when

@@ -39,7 +39,7 @@ static const uint8_t nothing[1];
 static void on_sigbus(int sig, siginfo_t *info, void *context)
 {
     uintptr_t at = (uintptr_t)info->si_addr, page = atomic_load(&page_size);
-    for (int i = 0, n = atomic_load(&n_slots); i < n; i++) {
+    for (int i = 0, n = info->si_code > 0 ? atomic_load(&n_slots) : 0; i < n; i++) { /* not what kill() sent */
         uintptr_t start = atomic_load(&slots[i].start);
         if (start == 0 || at < start || at >= atomic_load(&slots[i].end))
             continue;
@@ -53,34 +53,38 @@ static void on_sigbus(int sig, siginfo_t *info, void *context)
         previous.sa_sigaction(sig, info, context);
     } else if (previous.sa_handler != SIG_DFL && previous.sa_handler != SIG_IGN) {
         previous.sa_handler(sig);
-    } else { /* the instruction runs again and dies of the default action */
+    } else {
         struct sigaction dfl;
         memset(&dfl, 0, sizeof(dfl));
         dfl.sa_handler = SIG_DFL;
         sigaction(SIGBUS, &dfl, NULL);
+        raise(sig); /* blocked until we return, then deadly */
     }
 }
 
-/* Under slots_lock. */
+/* Under slots_lock, at each mapping: other code (test runners, language runtimes) may have put its handler over ours.
+ */
 static int install_handler(void)
 {
-    if (atomic_load(&zero_fd) >= 0)
-        return 0;
-    int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
-    if (fd < 0)
-        return err_errno(ERR_FAIL, "/dev/zero: cannot open");
-    atomic_store(&page_size, (uintptr_t)sysconf(_SC_PAGESIZE));
-    struct sigaction sa;
-    memset(&sa, 0, sizeof(sa));
-    sa.sa_sigaction = on_sigbus;
-    sa.sa_flags = SA_SIGINFO;
-    sigemptyset(&sa.sa_mask);
-    if (sigaction(SIGBUS, &sa, &previous) != 0) {
-        int rc = err_errno(ERR_FAIL, "cannot install the SIGBUS handler");
-        close(fd);
-        return rc;
+    struct sigaction now, ours;
+    if (atomic_load(&zero_fd) < 0) {
+        int fd = open("/dev/zero", O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
+            return err_errno(ERR_FAIL, "/dev/zero: cannot open");
+        atomic_store(&page_size, (uintptr_t)sysconf(_SC_PAGESIZE));
+        atomic_store(&zero_fd, fd);
     }
-    atomic_store(&zero_fd, fd);
+    memset(&ours, 0, sizeof(ours));
+    ours.sa_sigaction = on_sigbus;
+    ours.sa_flags = SA_SIGINFO;
+    sigemptyset(&ours.sa_mask);
+    if (sigaction(SIGBUS, NULL, &now) != 0)
+        return err_errno(ERR_FAIL, "cannot read the SIGBUS handler");
+    if ((now.sa_flags & SA_SIGINFO) && now.sa_sigaction == on_sigbus)
+        return 0;
+    previous = now;
+    if (sigaction(SIGBUS, &ours, NULL) != 0)
+        return err_errno(ERR_FAIL, "cannot install the SIGBUS handler");
     return 0;
 }
 

@@ -1,0 +1,325 @@
+/* io/table.c: CSV and TSV.
+ *
+ * RFC 4180 with what the world adds: tab or semicolon instead of comma (sniffed from the first row), LF or CRLF or CR,
+ * a byte order mark, blank lines. A quote counts only at the start of a cell (so `5" pipe` is text). Everything is
+ * UTF-8. The file is copied once into the table's arena and cut up in place: unquoting only ever shrinks, each
+ * separator makes room for a NUL. Ragged rows and open quotes are errors with a line number, because guessing would
+ * pair pictures with captions of other pictures.
+ * Rejected: a streaming reader; the tables here are read whole and fit (LIMIT_ROWS, LIMIT_LINE_BYTES). */
+#include "io/io.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define MAX_COLS 4096
+
+struct cutter {
+    char *p, *end;    /* text not yet read; one writable byte lies at end */
+    int64_t line;     /* of *p, counted from 1 */
+    int64_t row_line; /* where the row being read began */
+    const char *row_start;
+    const char *file;
+    char sep;
+    const char **cells; /* all cells so far */
+    size_t n, cap;
+};
+
+static int add_cell(struct cutter *c, char *from, size_t len)
+{
+    if (!utf8_ok(from, len))
+        FAIL(ERR_DATA, "%s: line %" PRId64 " is not UTF-8; convert the file (iconv -f latin1 -t utf-8)", c->file,
+             c->row_line);
+    if (c->n == c->cap) {
+        size_t cap = c->cap ? c->cap * 2 : 256, old = 0, now = 0;
+        if (!mul_ok(c->cap, sizeof(*c->cells), &old) || !mul_ok(cap, sizeof(*c->cells), &now))
+            FAIL(ERR_DATA, "%s: too many cells", c->file);
+        void *grown = mem_grow(c->cells, old, now);
+        if (!grown)
+            return ERR_MEMORY;
+        c->cells = grown;
+        c->cap = cap;
+    }
+    c->cells[c->n++] = from;
+    return 0;
+}
+
+static int check_line(const struct cutter *c)
+{
+    if (c->p - c->row_start > limit_get(LIMIT_LINE_BYTES))
+        FAIL(ERR_DATA, "%s: line %" PRId64 " is longer than %lld bytes (limit %s); is a quote left open?", c->file,
+             c->row_line, (long long)limit_get(LIMIT_LINE_BYTES), limit_name(LIMIT_LINE_BYTES));
+    return 0;
+}
+
+/* A cell that began with a quote; *len is its unquoted length, c->p stands behind the closing quote. */
+static int take_quoted(struct cutter *c, size_t *len)
+{
+    char *to = c->p;
+    char *from = c->p;
+    int64_t opened = c->line;
+    for (c->p++;; c->p++) {
+        if (c->p == c->end)
+            FAIL(ERR_DATA, "%s: line %" PRId64 ": a quote is opened and never closed", c->file, opened);
+        if (*c->p == '"' && (c->p[1] != '"' || c->p + 1 == c->end))
+            break;
+        if (*c->p == '"')
+            c->p++;
+        c->line += *c->p == '\n';
+        TRY(check_line(c));
+        *to++ = *c->p;
+    }
+    c->p++;
+    *len = (size_t)(to - from);
+    if (c->p < c->end && *c->p != c->sep && *c->p != '\n' && *c->p != '\r')
+        FAIL(ERR_DATA, "%s: line %" PRId64 ": text follows a closing quote (a quote inside quotes is written \"\")",
+             c->file, c->line);
+    return 0;
+}
+
+/* One cell; *last tells whether it ended its row. The byte behind the cell, already read, becomes its NUL. */
+static int take_cell(struct cutter *c, bool *last)
+{
+    char *from = c->p;
+    size_t len = 0;
+    if (c->p < c->end && *c->p == '"') {
+        TRY(take_quoted(c, &len));
+    } else {
+        while (c->p < c->end && *c->p != c->sep && *c->p != '\n' && *c->p != '\r')
+            c->p++;
+        len = (size_t)(c->p - from);
+    }
+    TRY(check_line(c));
+    *last = c->p == c->end || *c->p != c->sep;
+    if (c->p < c->end) {
+        if (*c->p == '\r' && c->p + 1 < c->end && c->p[1] == '\n')
+            c->p++;
+        c->line += *last;
+        c->p++;
+    }
+    from[len] = '\0';
+    return add_cell(c, from, len);
+}
+
+static void skip_blank(struct cutter *c)
+{
+    while (c->p < c->end && (*c->p == '\n' || *c->p == '\r')) {
+        c->line += *c->p == '\n' || c->p[1] != '\n';
+        c->p++;
+    }
+}
+
+/* One row's cells are appended; *n_cells is their number, 0 at the end of the file. */
+static int take_row(struct cutter *c, size_t *n_cells)
+{
+    size_t before = c->n;
+    bool last = false;
+    skip_blank(c);
+    c->row_line = c->line;
+    c->row_start = c->p;
+    *n_cells = 0;
+    if (c->p == c->end)
+        return 0;
+    while (!last)
+        TRY(take_cell(c, &last));
+    *n_cells = c->n - before;
+    return 0;
+}
+
+/* The separator that the first row holds most often outside quotes; the name decides when it holds none. */
+static char sniff(const char *p, const char *end, const char *path)
+{
+    static const char candidates[] = {',', '\t', ';'};
+    size_t count[3] = {0};
+    bool quoted = false;
+    while (p < end && (*p == '\n' || *p == '\r'))
+        p++;
+    for (; p < end && (quoted || (*p != '\n' && *p != '\r')); p++) {
+        if (*p == '"')
+            quoted = !quoted;
+        for (int i = 0; i < 3 && !quoted; i++)
+            count[i] += *p == candidates[i];
+    }
+    int best = str_ends(path, ".tsv") || str_ends(path, ".TSV") ? 1 : 0;
+    for (int i = 0; i < 3; i++)
+        if (count[i] > count[best])
+            best = i;
+    return candidates[best];
+}
+
+static int check_header(const char **cols, size_t n, const char *path)
+{
+    if (n == 0)
+        FAIL(ERR_DATA, "%s: is empty; expected a first row that names the columns", path);
+    if (n > MAX_COLS)
+        FAIL(ERR_DATA, "%s: line 1 names %zu columns, expected at most %d", path, n, MAX_COLS);
+    for (size_t i = 0; i < n; i++)
+        for (size_t k = 0; k < i && cols[i][0]; k++)
+            if (strcmp(cols[i], cols[k]) == 0)
+                FAIL(ERR_DATA, "%s: line 1 names two columns \"%.80s\" (%zu and %zu)", path, cols[i], k + 1, i + 1);
+    return 0;
+}
+
+static int read_rows(struct table *t, struct cutter *c)
+{
+    size_t n = 0, n_cols = 0;
+    TRY(take_row(c, &n_cols));
+    TRY(check_header(c->cells, n_cols, t->path));
+    t->n_cols = (int)n_cols;
+    for (;;) {
+        TRY(take_row(c, &n));
+        if (n == 0)
+            break;
+        if (n != n_cols)
+            FAIL(ERR_DATA, "%s: line %" PRId64 " has %zu cells, expected %zu as in the first row (separator %s)",
+                 t->path, c->row_line, n, n_cols,
+                 c->sep == '\t'  ? "tab"
+                 : c->sep == ',' ? "comma"
+                                 : "semicolon");
+        if (++t->n_rows > limit_get(LIMIT_ROWS))
+            FAIL(ERR_DATA, "%s: more than %lld rows (limit %s)", t->path, (long long)limit_get(LIMIT_ROWS),
+                 limit_name(LIMIT_ROWS));
+    }
+    return 0;
+}
+
+static int check_bytes(const uint8_t *p, size_t n, const char *path)
+{
+    if (n >= 2 && ((p[0] == 0xff && p[1] == 0xfe) || (p[0] == 0xfe && p[1] == 0xff)))
+        FAIL(ERR_DATA, "%s: is UTF-16; convert it (iconv -f utf-16 -t utf-8)", path);
+    const uint8_t *nul = n ? memchr(p, 0, n) : NULL;
+    if (!nul)
+        return 0;
+    int64_t line = 1;
+    for (const uint8_t *q = p; q < nul; q++)
+        line += *q == '\n';
+    FAIL(ERR_DATA, "%s: line %" PRId64 " holds a zero byte; this is no text table", path, line);
+}
+
+static int read_into(struct table *t, struct cutter *c, const struct map *m)
+{
+    TRY(check_bytes(m->data, m->size, m->path));
+    TRY(arena_open(&t->arena, "table"));
+    size_t skip = m->size >= 3 && memcmp(m->data, "\xef\xbb\xbf", 3) == 0 ? 3 : 0, n = m->size - skip;
+    t->path = arena_strdup(t->arena, m->path);
+    char *text = t->path ? arena_alloc(t->arena, n + 1) : NULL;
+    if (!text)
+        return ERR_MEMORY;
+    memcpy(text, m->data + skip, n);
+    text[n] = '\0';
+    TRY(map_check(m));
+    t->sep = sniff(text, text + n, t->path);
+    *c = (struct cutter){.p = text, .end = text + n, .line = 1, .file = t->path, .sep = t->sep};
+    int rc = read_rows(t, c);
+    t->cols = c->cells; /* one block: the first row's cells, then the others; table_free gives it back */
+    t->cells = c->cells ? c->cells + t->n_cols : NULL;
+    return rc;
+}
+
+int table_read(struct table *out, const char *path)
+{
+    struct map m;
+    struct table t;
+    struct cutter c = {0};
+    memset(&t, 0, sizeof(t));
+    TRY(map_open(&m, path));
+    int rc = read_into(&t, &c, &m);
+    map_close(&m);
+    if (rc < 0)
+        table_free(&t);
+    else
+        *out = t;
+    return rc;
+}
+
+void table_free(struct table *t)
+{
+    mem_free((void *)(uintptr_t)t->cols);
+    if (t->arena)
+        arena_close(&t->arena);
+    memset(t, 0, sizeof(*t));
+}
+
+int table_col(const struct table *t, const char *name)
+{
+    for (int i = 0; i < t->n_cols; i++)
+        if (strcmp(t->cols[i], name) == 0)
+            return i;
+    return -1;
+}
+
+const char *table_cell(const struct table *t, int64_t row, int col)
+{
+    BUG_ON(row < 0 || row >= t->n_rows || col < 0 || col >= t->n_cols);
+    return t->cells[row * t->n_cols + col];
+}
+
+int table_int(const struct table *t, int64_t row, int col, int64_t min, int64_t max, int64_t *out)
+{
+    char shown[80];
+    const char *s = table_cell(t, row, col);
+    char *end = NULL;
+    errno = 0;
+    long long v = strtoll(s, &end, 10);
+    bool whole = end != s && *end == '\0' && errno == 0 && ((s[0] >= '0' && s[0] <= '9') || s[0] == '-');
+    if (whole && v >= min && v <= max) {
+        *out = v;
+        return 0;
+    }
+    str_safe(shown, sizeof(shown), s);
+    FAIL(ERR_DATA,
+         "%s: row %" PRId64 ", column \"%s\": expected a whole number from %" PRId64 " to %" PRId64 ", found \"%s\"",
+         t->path, row + 1, t->cols[col], min, max, shown);
+}
+
+/* ---- writing ---- */
+
+static void put_cell(struct str *b, const char *s, char sep, bool alone)
+{
+    size_t n = strlen(s);
+    char special[] = {'"', '\r', '\n', sep, '\0'};
+    if (!strpbrk(s, special) && !(n == 0 && alone)) {
+        str_add_n(b, s, n);
+        return;
+    }
+    str_add_c(b, '"');
+    for (; *s; s++) {
+        if (*s == '"')
+            str_add_c(b, '"');
+        str_add_c(b, *s);
+    }
+    str_add_c(b, '"');
+}
+
+static int put_row(struct atomic_file *f, struct str *b, int n_cols, const char *const *cells, char sep)
+{
+    str_clear(b);
+    for (int i = 0; i < n_cols; i++) {
+        if (i > 0)
+            str_add_c(b, sep);
+        put_cell(b, cells[i] ? cells[i] : "", sep, n_cols == 1); /* an empty line would be skipped on reading */
+    }
+    str_add_c(b, '\n');
+    if (b->failed)
+        FAIL(ERR_MEMORY, "no memory for a table row");
+    return atomic_write(f, b->s, b->n);
+}
+
+int table_write(const char *path, int n_cols, const char *const *cols, int64_t n_rows, const char *const *cells)
+{
+    struct atomic_file *f = NULL;
+    struct str b = {0};
+    char sep = str_ends(path, ".tsv") ? '\t' : ',';
+    BUG_ON(n_cols < 1 || n_rows < 0);
+    TRY(atomic_open(&f, path));
+    int rc = put_row(f, &b, n_cols, cols, sep);
+    for (int64_t i = 0; i < n_rows && rc == 0; i++)
+        rc = put_row(f, &b, n_cols, cells + i * n_cols, sep);
+    str_free(&b);
+    if (rc < 0) {
+        atomic_abort(&f);
+        return rc;
+    }
+    return atomic_commit(&f);
+}
