@@ -14,7 +14,7 @@ static void events_and_resume(void **state UNUSED)
     assert_non_null(strstr(rundir_path(r), "a/run"));
     for (int i = 0; i < 300; i++)
         assert_int_equal(rundir_event(r, json_pack("{s:s, s:i}", "event", "step", "i", i)), 0);
-    assert_int_equal(rundir_event(r, json_pack("{s:f}", "loss", NAN)), ERR_FAIL);
+    assert_int_equal(rundir_event(r, json_pack("{s:f}", "loss", (double)NAN)), ERR_FAIL);
     rundir_close(&r);
     rundir_close(&r);
     assert_int_equal(json_read_file(&got, in_scratch("a/run/config.json")), 0);
