@@ -9,15 +9,17 @@
 
 #include <math.h>
 
-static double row_lse(int64_t d, const REAL *x)
+/* The maximum of a row and the sum of exp(x - maximum). */
+static double row_sum(int64_t d, const REAL *x, double *top)
 {
-    double top = -INFINITY, sum = 0;
+    double sum = 0;
+    *top = -INFINITY;
     for (int64_t j = 0; j < d; j++)
-        if ((double)x[j] > top)
-            top = (double)x[j];
+        if ((double)x[j] > *top)
+            *top = (double)x[j];
     for (int64_t j = 0; j < d; j++)
-        sum += exp((double)x[j] - top);
-    return top + log(sum);
+        sum += exp((double)x[j] - *top);
+    return sum;
 }
 
 static void ref_softmax_fwd(const struct engine *e, int64_t n, int64_t d, bool log_form, const void *vx, void *vy)
@@ -25,10 +27,10 @@ static void ref_softmax_fwd(const struct engine *e, int64_t n, int64_t d, bool l
     const REAL *x = vx;
     REAL *y = vy;
     for (int64_t i = 0; i < n; i++) {
-        double lse = row_lse(d, x + i * d);
+        double top, sum = row_sum(d, x + i * d, &top);
         for (int64_t j = i * d; j < (i + 1) * d; j++) {
-            double v = (double)x[j] - lse;
-            y[j] = (REAL)(log_form ? v : exp(v));
+            double v = (double)x[j] - top;
+            y[j] = (REAL)(log_form ? v - log(sum) : exp(v) / sum);
         }
     }
 }
@@ -66,16 +68,16 @@ static void ref_cross_entropy_fwd(const struct engine *e, int64_t n, int64_t c, 
     for (int64_t i = 0; i < n; i++) {
         const REAL *x = logits + i * c, *t_row = target ? target + i * c : NULL;
         int32_t at = label ? label[i] : 0;
-        double sum = 0, row = row_lse(c, x);
+        double loss_i = 0, top, log_sum = log(row_sum(c, x, &top));
         BUG_ON(at >= c);
         for (int64_t j = 0; at >= 0 && j < c; j++) {
             double t = target_at(t_row, at, smoothing, c, j);
             if (t != 0)
-                sum += t * (row - (double)x[j]);
+                loss_i += t * (log_sum - ((double)x[j] - top));
         }
-        loss[i] = (REAL)sum;
+        loss[i] = (REAL)loss_i;
         if (lse)
-            lse[i] = (REAL)row;
+            lse[i] = (REAL)(top + log_sum);
     }
 }
 
