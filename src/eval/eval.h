@@ -46,7 +46,7 @@ struct retrieval {
     int32_t *rank;                      /* [n_queries] strict rank from 0 */
     int32_t *rank_pessimistic;          /* [n_queries] */
     double *confidence;                 /* [n_queries] largest softmax probability over the gallery */
-    double *nll, *brier;                /* [n_queries] */
+    double *query_nll, *query_brier;    /* [n_queries] */
 };
 /* direction 0: image to text, 1: text to image. Blocked: never the full matrix. */
 int eval_retrieval(const struct set *s, int direction, const struct eval_opt *opt, struct retrieval *out);

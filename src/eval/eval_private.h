@@ -29,7 +29,8 @@ struct scorer {
 };
 int scorer_open(struct scorer *s, bool exact, int64_t d, int64_t max_a, int64_t max_b);
 void scorer_close(struct scorer *s);
-void scorer_left(struct scorer *s, const struct rows *a, int64_t i0, int64_t n); /* loads the left block */
+/* Loads n rows as the left block: i0 .. i0+n of a, or index[i0] … when index is given. */
+void scorer_left(struct scorer *s, const struct rows *a, const int64_t *index, int64_t i0, int64_t n);
 /* out [na, ld] gets the cosines of the loaded left block (na rows) and rows j0 .. j0+nb of b. */
 void scorer_block(struct scorer *s, int64_t na, const struct rows *b, int64_t j0, int64_t nb, double *out, int64_t ld);
 
@@ -58,6 +59,25 @@ struct fit_rows {
     int64_t filled;
 };
 int fit_temperature(const struct fit_rows *f, int n_bins, double *temperature, double *ece);
+
+/* ---- pairwise.c: sums over all pairs of rows, streamed --------------------------------------------------------------- */
+
+/* h = exp(-2 d^2) = exp(4 cos - 4). Within one side: unordered pairs, only [0] is used. Across: a is [0], b is [1]. */
+struct pair_sums {
+    int64_t count;             /* pairs */
+    double h, c;               /* sums of h and of the cosine */
+    double *row_h[2], *row_c[2]; /* [n] the same by row, the row's partners only */
+    struct histogram *hist;    /* cosines, or NULL; across: without the positives */
+    /* Across only: positives, and for each row the best cosine among the others. */
+    const int64_t *first, *positive; /* by row of a, ascending */
+    double positive_c, *row_positive_c[2], *best[2];
+};
+int pair_sums_open(struct pair_sums *p, int64_t n_a, int64_t n_b); /* n_b 0: within one side */
+void pair_sums_close(struct pair_sums *p);
+int pairs_within(struct pair_sums *p, const struct rows *a, const char *label);
+int pairs_across(struct pair_sums *p, const struct rows *a, const struct rows *b, const char *label);
+int histogram_open(struct histogram *h);
+void histogram_add(struct histogram *h, double x);
 
 /* ---- separability.c ---------------------------------------------------------------------------------------------------- */
 

@@ -19,7 +19,7 @@ enum { BLOCK_ROWS = 512 };
 int space_center_rows(const float *x, int64_t i0, int64_t n, int64_t d, const double *mean, double *out)
 {
     for (int64_t i = 0; i < n; i++) {
-        double inverse;
+        double inverse = 0;
         const float *row = x + (i0 + i) * d;
         int rc = space_inverse_norms(row, 1, d, &inverse, NULL);
         if (rc < 0) {

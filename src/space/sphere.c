@@ -40,7 +40,7 @@ int space_inverse_norms(const float *x, int64_t n, int64_t d, double *inverse, i
 int space_normalize(float *x, int64_t n, int64_t d, int64_t *first_zero_row)
 {
     for (int64_t i = 0; i < n; i++) { /* check all before touching any: on failure x is as it was */
-        double inverse;
+        double inverse = 0;
         int rc = space_inverse_norms(x + i * d, 1, d, &inverse, NULL);
         if (rc < 0) {
             if (first_zero_row)
@@ -64,7 +64,7 @@ int space_mean(const float *x, int64_t n, int64_t d, double *mean)
     if (!sum)
         return ERR_MEMORY;
     for (int64_t i = 0; i < n; i++) {
-        double inverse;
+        double inverse = 0;
         rc = space_inverse_norms(x + i * d, 1, d, &inverse, NULL);
         if (rc < 0) {
             err_clear();
