@@ -1,0 +1,327 @@
+/* cli/cmd_encode.c: pictures and captions to vectors: a dataset into a set, single pictures and texts onto stdout,
+ * ready tensors into a tensor file (the form in which other libraries' numbers are compared with ours). */
+#include "cli/cli.h"
+#include "cli/encode_set.h"
+
+#include <string.h>
+
+struct encode_opt {
+    const char *model, *data, *out, *split, *captions, *dtype_out, *image_column, *caption_column;
+    struct opt_list images, texts;
+    int64_t batch, loaders, limit;
+    bool force;
+    struct engine_opt engine;
+};
+#define F(field) offsetof(struct encode_opt, field)
+static const struct opt options[] = {
+    PATH_OPTION("model", struct encode_opt, model, "M", "model folder, run folder, or the shipped model: emoji"),
+    PATH_OPTION("data", struct encode_opt, data, "SPEC", "emoji, csv:FILE, folder:DIR, or tensors:FILE.safetensors"),
+    PATH_OPTION("out", struct encode_opt, out, "SET", "the set to write (with tensors: a safetensors file)"),
+    {"image", 'i', OPT_LIST, F(images), NULL, 0, 0, NULL, "FILE", "print the vectors of these pictures"},
+    {"text", 't', OPT_LIST, F(texts), NULL, 0, 0, NULL, "TEXT", "print the vectors of these texts"},
+    {"split", 0, OPT_STR, F(split), NULL, 0, 0, NULL, "NAMES",
+     "rows of the data (comma-separated); all when not given"},
+    {"captions", 0, OPT_CHOICE, F(captions), "all", 0, 0, "all|name", NULL,
+     "emoji: names and keywords, or names alone"},
+    {"image-column", 0, OPT_STR, F(image_column), NULL, 0, 0, NULL, "NAME",
+     "csv: column of the pictures' paths (filepath)"},
+    {"caption-column", 0, OPT_STR, F(caption_column), NULL, 0, 0, NULL, "NAME",
+     "csv: column of the captions (caption, title)"},
+    {"limit", 0, OPT_INT, F(limit), "0", 0, 1e12, NULL, "N", "at most so many pictures; 0: all"},
+    {"batch", 'b', OPT_INT, F(batch), "64", 1, 65536, NULL, "N", "pictures decoded and encoded at a time"},
+    {"loader-threads", 0, OPT_INT, F(loaders), "1", 1, 64, NULL, "N", "threads that decode pictures"},
+    {"dtype-out", 0, OPT_CHOICE, F(dtype_out), "float32", 0, 0, "float32|float16", NULL,
+     "number format of the vectors"},
+    FORCE_OPTION(struct encode_opt, force),
+    ENGINE_OPTIONS(struct encode_opt, engine),
+    {0},
+};
+#undef F
+
+/* ---- single pictures and texts
+ * ----------------------------------------------------------------------------------------------- */
+
+static int embed_files(struct cli *c, const struct model *m, const struct opt_list *files, bool low, float **out)
+{
+    int64_t each = 3 * m->image_size * m->image_size;
+    float *pixels = arena_calloc(c->arena, (size_t)files->n + 1, (size_t)each * sizeof *pixels);
+    *out = arena_calloc(c->arena, (size_t)files->n + 1, (size_t)m->embed * sizeof **out);
+    if (!pixels || !*out)
+        return ERR_MEMORY;
+    for (int i = 0; i < files->n; i++) {
+        struct image rgb = {0};
+        TRY(image_read_rgb(&rgb, files->v[i]));
+        int rc = preprocess_apply(&m->preprocess, &rgb, pixels + i * each);
+        image_free(&rgb);
+        TRY(rc);
+    }
+    return files->n ? model_embed_pixels(m, pixels, files->n, low, *out) : 0;
+}
+
+static void print_row(const float *x, int64_t d)
+{
+    for (int64_t j = 0; j < d; j++)
+        printf("%s%.9g", j ? " " : "", (double)x[j]);
+    putchar('\n');
+}
+
+static json_t *rows_to_json(const struct opt_list *names, const char *key, const float *x, int64_t d)
+{
+    json_t *list = json_array();
+    for (int i = 0; list && i < names->n; i++) {
+        json_t *v = json_array();
+        for (int64_t j = 0; v && j < d; j++)
+            json_array_append_new(v, json_number((double)x[i * d + j]));
+        json_array_append_new(list, json_pack("{s:s, s:o}", key, names->v[i], "vector", v));
+    }
+    return list;
+}
+
+static int encode_words(struct cli *c, const struct encode_opt *o, const struct model *m, bool low)
+{
+    float *images = NULL, *texts = NULL;
+    int64_t d = m->embed, cut = 0;
+    double start = clock_seconds();
+    TRY(embed_files(c, m, &o->images, low, &images));
+    double seconds = clock_seconds() - start;
+    texts = arena_calloc(c->arena, (size_t)o->texts.n + 1, (size_t)d * sizeof *texts);
+    if (!texts)
+        return ERR_MEMORY;
+    if (o->texts.n)
+        TRY(model_embed_texts(m, o->texts.v, o->texts.n, low, texts, &cut));
+    if (cut)
+        log_warn("%lld text%s longer than the model's context of %lld tokens: cut", (long long)cut,
+                 cut > 1 ? "s are" : " is", (long long)m->context);
+    if (c->json)
+        return cli_put_json(json_pack(
+            "{s:i, s:i, s:I, s:o, s:o, s:o}", "n_images", o->images.n, "n_texts", o->texts.n, "width", (json_int_t)d,
+            "images_per_second", json_number(seconds > 0 ? o->images.n / seconds : 0), "images",
+            rows_to_json(&o->images, "path", images, d), "texts", rows_to_json(&o->texts, "text", texts, d)));
+    for (int i = 0; i < o->images.n; i++)
+        print_row(images + i * d, d);
+    for (int i = 0; i < o->texts.n; i++)
+        print_row(texts + i * d, d);
+    return 0;
+}
+
+/* ---- tensors
+ * -------------------------------------------------------------------------------------------------------------------
+ */
+
+static int check_tensor(const struct st_tensor *t, const char *file, int n_dims, const int64_t *shape)
+{
+    if (t->n_dims != n_dims)
+        FAIL(ERR_DATA, "%s: tensor \"%s\" has %d dimensions, expected %d", file, t->name, t->n_dims, n_dims);
+    for (int i = 1; i < n_dims; i++)
+        if (shape[i] && t->shape[i] != shape[i])
+            FAIL(ERR_DATA, "%s: tensor \"%s\": dimension %d is %lld, expected %lld as the model takes", file, t->name,
+                 i, (long long)t->shape[i], (long long)shape[i]);
+    return 0;
+}
+
+static int tensor_images(struct cli *c, const struct model *m, const struct st_tensor *t, const char *file, bool low,
+                         float **out)
+{
+    const int64_t shape[4] = {0, 3, m->image_size, m->image_size};
+    TRY(check_tensor(t, file, 4, shape));
+    size_t n = (size_t)(t->shape[0] * 3 * m->image_size * m->image_size);
+    float *pixels = arena_alloc(c->arena, n * sizeof *pixels + 1);
+    *out = arena_calloc(c->arena, (size_t)t->shape[0] + 1, (size_t)m->embed * sizeof **out);
+    if (!pixels || !*out)
+        return ERR_MEMORY;
+    TRY(dtype_convert(DT_F32, pixels, t->dtype, t->data, n));
+    return model_embed_pixels(m, pixels, t->shape[0], low, *out);
+}
+
+static int tensor_texts(struct cli *c, const struct model *m, const struct st_tensor *t, const char *file, bool low,
+                        float **out)
+{
+    const int64_t shape[2] = {0, 0};
+    TRY(check_tensor(t, file, 2, shape));
+    if (t->dtype != DT_I32 && t->dtype != DT_I64)
+        FAIL(ERR_DATA, "%s: tensor \"%s\" has type %s, expected I32 or I64", file, t->name, dtype_name(t->dtype));
+    if (t->shape[1] < 1 || t->shape[1] > m->context)
+        FAIL(ERR_DATA, "%s: tensor \"%s\" has %lld tokens a row, expected 1 to %lld", file, t->name,
+             (long long)t->shape[1], (long long)m->context);
+    int64_t n = t->shape[0] * t->shape[1];
+    int32_t *ids = arena_alloc(c->arena, (size_t)n * sizeof *ids + 1);
+    *out = arena_calloc(c->arena, (size_t)t->shape[0] + 1, (size_t)m->embed * sizeof **out);
+    if (!ids || !*out)
+        return ERR_MEMORY;
+    for (int64_t i = 0; i < n; i++) {
+        int64_t id;
+        int32_t narrow;
+        if (t->dtype == DT_I64) {
+            memcpy(&id, (const char *)t->data + 8 * i, 8);
+        } else {
+            memcpy(&narrow, (const char *)t->data + 4 * i, 4);
+            id = narrow;
+        }
+        if (id < 0 || id >= m->vocab_size)
+            FAIL(ERR_DATA, "%s: tensor \"%s\" holds id %lld in row %lld, expected 0 to %lld", file, t->name,
+                 (long long)id, (long long)(i / t->shape[1]), (long long)m->vocab_size - 1);
+        ids[i] = (int32_t)id;
+    }
+    return model_embed_ids(m, ids, t->shape[0], t->shape[1], low, *out);
+}
+
+static struct st_tensor result_tensor(const char *name, const float *x, int64_t n, int64_t d)
+{
+    return (struct st_tensor){
+        .name = name, .dtype = DT_F32, .n_dims = 2, .shape = {n, d}, .data = x, .n_bytes = (size_t)(n * d) * sizeof *x};
+}
+
+static int write_tensors(struct cli *c, const struct encode_opt *o, const struct model *m, const float *image,
+                         int64_t n, const float *text, int64_t k)
+{
+    struct st_tensor list[3];
+    int count = 0;
+    if (image)
+        list[count++] = result_tensor("image_embeds", image, n, m->embed);
+    if (text)
+        list[count++] = result_tensor("text_embeds", text, k, m->embed);
+    if (image && text) {
+        size_t cells;
+        if (!mul_ok((size_t)n, (size_t)k, &cells))
+            FAIL(ERR_DATA, "%s: %lld x %lld logits are too many", o->data, (long long)n, (long long)k);
+        float *logits = arena_calloc(c->arena, cells + 1, sizeof *logits);
+        double scale = m->logit_scale ? model_logit_scale(m) : 1.0;
+        if (!logits)
+            return ERR_MEMORY;
+        for (int64_t i = 0; i < n; i++)
+            for (int64_t j = 0; j < k; j++)
+                logits[i * k + j] = (float)(scale * space_dot(image + i * m->embed, text + j * m->embed, m->embed));
+        list[count++] = result_tensor("logits_per_image", logits, n, k);
+    }
+    return st_write(o->out, list, count, NULL);
+}
+
+static int encode_tensors(struct cli *c, const struct encode_opt *o, const struct model *m, bool low)
+{
+    const char *file = o->data + strlen("tensors:");
+    struct st_file *f = NULL;
+    float *image = NULL, *text = NULL;
+    TRY(st_open(&f, file));
+    const struct st_tensor *pixels = st_find(f, "pixel_values"), *ids = st_find(f, "input_ids");
+    int64_t n = pixels ? pixels->shape[0] : 0, k = ids ? ids->shape[0] : 0;
+    double start = clock_seconds(), seconds = 0;
+    int rc = 0;
+    if (!pixels && !ids)
+        rc = err_set(ERR_DATA, "%s: neither tensor \"pixel_values\" nor \"input_ids\" is there; expected at least one",
+                     file);
+    if (rc == 0 && pixels)
+        rc = tensor_images(c, m, pixels, file, low, &image);
+    seconds = clock_seconds() - start;
+    if (rc == 0 && ids)
+        rc = tensor_texts(c, m, ids, file, low, &text);
+    if (rc == 0)
+        rc = st_check(f);
+    if (rc == 0)
+        rc = write_tensors(c, o, m, image, n, text, k);
+    st_close(&f);
+    TRY(rc);
+    struct encode_result r = {.n_images = n, .n_texts = k, .images_per_second = seconds > 0 ? (double)n / seconds : 0};
+    if (c->json)
+        return cli_put_json(json_pack("{s:I, s:I, s:I, s:o, s:s}", "n_images", (json_int_t)r.n_images, "n_texts",
+                                      (json_int_t)r.n_texts, "width", (json_int_t)m->embed, "images_per_second",
+                                      json_number(r.images_per_second), "out", o->out));
+    printf("file      %s\npictures  %lld\ntexts     %lld\nwidth     %lld\n", o->out, (long long)n, (long long)k,
+           (long long)m->embed);
+    return 0;
+}
+
+/* ---- a dataset
+ * ------------------------------------------------------------------------------------------------------------------ */
+
+static int report(const struct cli *c, const struct encode_opt *o, const struct model *m, const struct encode_result *r)
+{
+    if (r->n_failed)
+        log_warn("%lld picture%s left out; the reasons are in %s/failed.tsv", (long long)r->n_failed,
+                 r->n_failed > 1 ? "s were" : " was", o->out);
+    if (r->n_truncated)
+        log_warn("%lld caption%s longer than the model's context of %lld tokens: cut", (long long)r->n_truncated,
+                 r->n_truncated > 1 ? "s were" : " was", (long long)m->context);
+    if (c->json)
+        return cli_put_json(json_pack("{s:I, s:I, s:I, s:o, s:I, s:I, s:s}", "n_images", (json_int_t)r->n_images,
+                                      "n_texts", (json_int_t)r->n_texts, "width", (json_int_t)m->embed,
+                                      "images_per_second", json_number(r->images_per_second), "n_failed",
+                                      (json_int_t)r->n_failed, "n_truncated", (json_int_t)r->n_truncated, "out",
+                                      o->out));
+    printf("set                  %s\npictures             %lld\ncaptions             %lld\nwidth                "
+           "%lld\npictures per second  %.1f\n",
+           o->out, (long long)r->n_images, (long long)r->n_texts, (long long)m->embed, r->images_per_second);
+    if (r->n_failed)
+        printf("left out             %lld\n", (long long)r->n_failed);
+    return 0;
+}
+
+static int encode_data(struct cli *c, const struct encode_opt *o, const struct model *m, bool low)
+{
+    char protocol[256];
+    struct dataset *d = NULL;
+    struct encode_result r = {0};
+    struct dataset_opt which = {.captions = o->captions,
+                                .image_column = o->image_column,
+                                .caption_column = o->caption_column,
+                                .limit = o->limit};
+    if (!m->tokenizer)
+        FAIL(ERR_DATA,
+             "%s: the model folder has no tokenizer (vocab.json and merges.txt), so captions cannot be encoded",
+             o->model);
+    TRY(cli_dataset(&d, o->data, o->split, NULL, &which));
+    log_info("%s: %s", o->data, d->description);
+    snprintf(protocol, sizeof protocol, "split %s, captions %s", o->split ? o->split : "all", o->captions);
+    struct encode_job job = {.m = m,
+                             .d = d,
+                             .out = o->out,
+                             .dtype = o->dtype_out,
+                             .protocol = protocol,
+                             .batch = o->batch,
+                             .loaders = o->loaders,
+                             .force = o->force,
+                             .low = low};
+    int rc = d->n_images + d->n_texts > 0 ? encode_set(&job, &r)
+                                          : err_set(ERR_DATA, "%s: no picture and no caption to encode", o->data);
+    dataset_close(&d);
+    TRY(rc);
+    return report(c, o, m, &r);
+}
+
+static int run(struct cli *c)
+{
+    const struct encode_opt *o = c->opt;
+    const struct engine *e;
+    struct model *m = NULL;
+    bool low, words = o->images.n > 0 || o->texts.n > 0;
+    TRY(cli_words(c, 0, 0, ""));
+    TRY(cli_need(c, o->model, "--model"));
+    if (words && (o->data || o->out))
+        FAIL(ERR_USAGE, "--image and --text print vectors; --data and --out write a set: give one kind");
+    if (!words) {
+        TRY(cli_need(c, o->data, "--data (or --image, --text)"));
+        TRY(cli_need(c, o->out, "--out"));
+        TRY(path_check_output(o->out, o->force));
+    }
+    TRY(cli_engine(&o->engine, &e, &low));
+    TRY(model_open(&m, o->model, e));
+    int rc;
+    if (words)
+        rc = encode_words(c, o, m, low);
+    else if (str_starts(o->data, "tensors:"))
+        rc = encode_tensors(c, o, m, low);
+    else
+        rc = encode_data(c, o, m, low);
+    model_close(&m);
+    return rc;
+}
+
+const struct command command_encode = {
+    .name = "encode",
+    .summary = "pictures and captions to vectors: a set, or numbers on stdout",
+    .usage = "--model M (--data SPEC --out SET | --image F... | --text \"...\"...)",
+    .notes = "A picture that cannot be read is left out with its pairs and listed in SET/failed.tsv.\n",
+    .example = "meridian encode --model emoji --data emoji --split test --out test-set",
+    .options = options,
+    .size = sizeof(struct encode_opt),
+    .run = run,
+};

@@ -1,0 +1,103 @@
+/* cli/common.c: what the subcommands share: engine, sets, words, JSON on stdout, the command line as text. */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+int cli_engine(const struct engine_opt *o, const struct engine **e, bool *low)
+{
+    char first[32];
+    const char *name = o->name;
+    if (!name) { /* the list begins with the fastest */
+        const char *all = engine_names();
+        snprintf(first, sizeof first, "%.*s", (int)strcspn(all, ","), all);
+        name = first;
+    }
+    int rc = engine_open(e, name, (int)o->threads);
+    if (rc == ERR_UNSUPPORTED)
+        rc = ERR_USAGE; /* a word of the command line is wrong */
+    TRY(rc);
+    *low = !strcmp(o->dtype, "bf16");
+    return 0;
+}
+
+int cli_need(const struct cli *c, const void *value, const char *name)
+{
+    if (value)
+        return 0;
+    FAIL(ERR_USAGE, "%s is missing; usage: meridian %s %s", name, c->command->name, c->command->usage);
+}
+
+int cli_words(const struct cli *c, int min, int max, const char *what)
+{
+    char safe[128];
+    if (c->args.n < min)
+        FAIL(ERR_USAGE, "%s is missing; usage: meridian %s %s", what, c->command->name, c->command->usage);
+    if (c->args.n <= max)
+        return 0;
+    str_safe(safe, sizeof safe, c->args.v[max]);
+    FAIL(ERR_USAGE, "unexpected word \"%s\"; usage: meridian %s %s", safe, c->command->name, c->command->usage);
+}
+
+int cli_set(struct cli *c, const struct set_opt *o, struct set **s)
+{
+    if (!o->images && !o->texts && !o->pairs) {
+        TRY(cli_words(c, 1, 1, "the set's folder"));
+        return set_open(s, c->args.v[0]);
+    }
+    TRY(cli_words(c, 0, 0, ""));
+    TRY(cli_need(c, o->images, "--images"));
+    TRY(cli_need(c, o->texts, "--texts"));
+    return set_open_npy(s, o->images, o->texts, o->pairs);
+}
+
+int cli_put_json(json_t *o)
+{
+    if (!o)
+        FAIL(ERR_MEMORY, "no memory for the JSON output, or a name in it is not UTF-8");
+    int rc = json_dumpf(o, stdout, JSON_REAL_PRECISION(15));
+    json_decref(o);
+    errno = 0;
+    if (rc != 0 || putchar('\n') == EOF)
+        return err_errno(ERR_SPACE, "standard output: cannot write");
+    return 0;
+}
+
+static void add_quoted(struct str *out, const char *word)
+{
+    static const char plain[] = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_=+./,:@%";
+    if (*word && word[strspn(word, plain)] == 0) {
+        str_add(out, "%s", word);
+        return;
+    }
+    str_add_c(out, '\'');
+    for (; *word; word++)
+        if (*word == '\'')
+            str_add(out, "'\\''");
+        else
+            str_add_c(out, *word);
+    str_add_c(out, '\'');
+}
+
+int cli_command_line(const struct cli *c, struct str *out, const char *leave_out)
+{
+    str_add(out, "meridian");
+    for (int i = 1; i < c->argc; i++) {
+        if (leave_out && !strcmp(c->argv[i], leave_out))
+            continue;
+        str_add_c(out, ' ');
+        add_quoted(out, c->argv[i]);
+    }
+    if (out->failed)
+        FAIL(ERR_MEMORY, "no memory for the command line");
+    return 0;
+}
+
+int cli_dataset(struct dataset **d, const char *spec, const char *split, const char *fallback, struct dataset_opt *opt)
+{
+    if (!split && !strcmp(spec, "emoji"))
+        split = fallback;
+    opt->split = split && !strcmp(split, "all") ? NULL : split;
+    return dataset_open(d, spec, opt);
+}
