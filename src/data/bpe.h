@@ -1,7 +1,8 @@
 /* data/bpe.h: inside of the tokenizer, shared by text_clean.c, bpe.c, bpe_train.c and tokenizer.c (and their tests).
  *
- * The path of a caption: text_clean (HTML, white space, case) -> text_next_word (the published pattern) -> bpe_word (bytes to
- * ids). The three steps are separate so that the trainer of a vocabulary cuts words exactly as the encoder will. */
+ * The path of a caption: text_clean (HTML, white space, case) -> text_next_word (the published pattern) -> bpe_word
+ * (bytes to ids). The three steps are separate so that the trainer of a vocabulary cuts words exactly as the encoder
+ * will. */
 #ifndef DATA_BPE_H
 #define DATA_BPE_H
 
@@ -31,13 +32,13 @@ struct bpe_merge {
 struct bpe {
     struct arena *arena;
     int32_t n_tokens, n_merges;
-    const char **tokens;        /* by id, in the printable byte alphabet */
-    struct bpe_merge *merges;   /* by rank */
-    int32_t byte_id[2][256];    /* [last byte of a word][byte] */
-    uint64_t *pair_keys;        /* open addressing, keys left << 32 | right, all ones: free */
+    const char **tokens;      /* by id, in the printable byte alphabet */
+    struct bpe_merge *merges; /* by rank */
+    int32_t byte_id[2][256];  /* [last byte of a word][byte] */
+    uint64_t *pair_keys;      /* open addressing, keys left << 32 | right, all ones: free */
     int32_t *pair_ranks;
     size_t pair_mask;
-    uint32_t *name_slots;       /* open addressing over tokens, id + 1 */
+    uint32_t *name_slots; /* open addressing over tokens, id + 1 */
     size_t name_mask;
 };
 

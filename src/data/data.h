@@ -84,7 +84,10 @@ int emoji_world_path(char *out, size_t n);  /* where dataset_open("emoji") keeps
 
 /* ---- batches (augment.c, loader.c) ------------------------------------------------------------------------------------------ */
 
-/* Training view of one picture (RandomResizedCrop, flip, colour jitter, random background where alpha is known), drawn from r. */
+/* Training view of one picture (RandomResizedCrop, flip, colour jitter, random background where alpha is known), drawn from r.
+ * scale_min: least share of the area (0 or 1: no crop); flip, background: chances (the rest keeps white); jitter: brightness,
+ * contrast and saturation by factors in 1 -+ jitter; rotate: degrees to either side. out is [size, size, 3], for image_free.
+ * The loader never mirrors pictures whose captions speak of a side or that show letters (docs/emoji.md). */
 struct augment_opt { double scale_min, flip, jitter, background, rotate; }; /* background: chance of a random one instead of the plain */
 int augment_image(const struct image *rgb, const uint8_t *alpha, const struct augment_opt *opt, int size, struct rng *r, struct image *out);
 
