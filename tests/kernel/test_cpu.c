@@ -109,7 +109,7 @@ static void test_matmul(void **state)
         d.stride_a = t % 4 == 1 ? 0 : d.m * d.k + (t % 7 == 0 ? 5 : 0);
         d.stride_b = t % 4 == 3 ? 0 : d.k * d.n;
         d.stride_c = d.m * d.n;
-        check_matmul(d, d.low ? 1e-2 : 1e-5);
+        check_matmul(d, d.low ? 2e-2 : 1e-5);
     }
     check_matmul((struct matmul_dims){.batch = 1, .m = 3, .n = 5, .k = 0, .alpha = 1, .beta = 0.5}, 1e-6);
     check_matmul((struct matmul_dims){.batch = 0, .m = 3, .n = 5, .k = 2, .alpha = 1}, 1e-6);
@@ -117,12 +117,13 @@ static void test_matmul(void **state)
 
 static void check_linear(int64_t n, int64_t in, int64_t out, enum act act, bool low, bool bias, bool keep_pre)
 {
-    double tolerance = low ? 1e-2 : 1e-5;
+    double tolerance = low ? 2e-2 : 1e-5;
     float *x = numbers(n * in), *w = numbers(out * in), *b = bias ? numbers(out) : NULL, *dy = numbers(n * out);
     float *y0 = numbers(n * out), *y1 = numbers(n * out), *p0 = numbers(n * out), *p1 = numbers(n * out);
     assert_int_equal(ref->linear_fwd(ref, n, in, out, x, w, b, act, low, keep_pre ? p0 : NULL, y0), 0);
     assert_int_equal(cpu->linear_fwd(cpu, n, in, out, x, w, b, act, low, keep_pre ? p1 : NULL, y1), 0);
-    same(act_name(act), y0, y1, n * out, tolerance);
+    /* an activation may shrink y, not the rounding of the sum before it */
+    same(act_name(act), y0, y1, n * out, tolerance * (1.0 + sqrt((double)in)));
     if (keep_pre)
         same("linear pre", p0, p1, n * out, tolerance);
     else
