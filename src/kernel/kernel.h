@@ -76,7 +76,7 @@ struct engine {
                        const void *dy, void *da, void *db);
     void (*mask_mul)(const struct engine *e, const uint8_t *keep, double scale, const void *x, void *y, int64_t n, bool add); /* y (+)= keep ? x*scale : 0 */
 
-    /* reductions over the middle axis of [outer, n, inner] */
+    /* reductions over the middle axis of [outer, n, inner]; the gradient of max goes to the first maximum */
     void (*reduce_fwd)(const struct engine *e, enum reduce op, int64_t outer, int64_t n, int64_t inner, const void *x, void *y);
     void (*reduce_bwd)(const struct engine *e, enum reduce op, int64_t outer, int64_t n, int64_t inner, const void *x, const void *y,
                        const void *dy, void *dx);
@@ -87,7 +87,8 @@ struct engine {
                            void *mean, void *rstd);
     void (*layer_norm_bwd)(const struct engine *e, int64_t n, int64_t d, const void *x, const void *w, const void *mean, const void *rstd,
                            const void *dy, void *dx, void *dw, void *db);
-    /* x [n, c, hw]; statistics over n and hw per channel (batch = true) or given mean/var (inference). rstd = 1/sqrt(var + eps). */
+    /* x [n, c, hw]. batch = true: statistics over n and hw per channel, normalised by the biased variance; writes mean, rstd and, for
+     * the running update, the UNBIASED var (NULL: not wanted). batch = false: reads mean and var, writes rstd = 1/sqrt(var + eps). */
     void (*batch_norm_fwd)(const struct engine *e, int64_t n, int64_t c, int64_t hw, double eps, bool batch, const void *x, const void *w,
                            const void *b, void *y, void *mean, void *rstd, void *var);
     void (*batch_norm_bwd)(const struct engine *e, int64_t n, int64_t c, int64_t hw, bool batch, const void *x, const void *w, const void *mean,
@@ -120,7 +121,7 @@ struct engine {
     void (*embed_bwd)(const struct engine *e, int64_t n, int64_t d, int64_t rows, const int32_t *ids, const void *dy, void *dtable);
     void (*patchify_fwd)(const struct engine *e, int64_t b, int64_t c, int64_t h, int64_t w, int64_t p, const void *x, void *y); /* [B,C,H,W] -> [B,(H/p)(W/p),C p p] */
     void (*patchify_bwd)(const struct engine *e, int64_t b, int64_t c, int64_t h, int64_t w, int64_t p, const void *dy, void *dx);
-    void (*permute)(const struct engine *e, int n_dims, const int64_t *shape, const int *perm, const void *x, void *y, bool add); /* y[perm] (+)= x */
+    void (*permute)(const struct engine *e, int n_dims, const int64_t *shape, const int *perm, const void *x, void *y, bool add); /* numpy's transpose: axis i of y is axis perm[i] of x; y (+)= */
     /* dst rows of [outer, n_dst, inner] from offset: dst[o, at + i, :] (+)= src[o, i, :] and the reverse */
     void (*copy_rows)(const struct engine *e, int64_t outer, int64_t n_src, int64_t at_src, int64_t n_dst, int64_t at_dst, int64_t n, int64_t inner,
                       const void *src, void *dst, bool add);
@@ -132,7 +133,8 @@ struct engine {
     void (*avg_pool_bwd)(const struct engine *e, const struct pool_dims *d, const void *dy, void *dx);
 
     /* sphere: rows a, b of unit vectors [n, d]; lambda [n] (or one value when n_lambda is 1). docs: m2mix section 2.1. Near 0 the linear
-     * limits; at pi (dot < -1 + 1e-12 in double, 1e-6 in float) the first vector is returned and *n_antipodal counts the row. */
+     * limits; at pi (dot < -1 + 1e-12 in double, 1e-6 in float) the first vector is returned and b gets no gradient; *n_antipodal
+     * (may be NULL) receives the number of such rows of this call. lambda 1 gives a, 0 gives b; it gets no gradient. */
     void (*slerp_fwd)(const struct engine *e, int64_t n, int64_t d, const void *a, const void *b, const void *lambda, int64_t n_lambda, void *y,
                       int64_t *n_antipodal);
     void (*slerp_bwd)(const struct engine *e, int64_t n, int64_t d, const void *a, const void *b, const void *lambda, int64_t n_lambda,

@@ -35,16 +35,6 @@ static const struct engine *engine_named(const char *name)
     return e;
 }
 
-/* cmocka 1.1 compares floats only. */
-#define assert_close(got, expected, tolerance) close_at((got), (expected), (tolerance), __FILE__, __LINE__)
-static void close_at(double got, double expected, double tolerance, const char *file, int line)
-{
-    if (!(fabs(got - expected) <= tolerance)) {
-        print_error("%.17g, expected %.17g\n", got, expected);
-        _fail(file, line);
-    }
-}
-
 static double get(const struct engine *e, const void *p, int64_t i)
 {
     return e->real == DT_F64 ? ((const double *)p)[i] : (double)((const float *)p)[i];

@@ -13,6 +13,16 @@
 
 static const double LN2 = 0.69314718055994530942, LN3 = 1.09861228866810969140;
 
+/* cmocka 1.1 compares floats only. */
+#define assert_close(got, expected, tolerance) close_at((got), (expected), (tolerance), __FILE__, __LINE__)
+static void close_at(double got, double expected, double tolerance, const char *file, int line)
+{
+    if (!(fabs(got - expected) <= tolerance)) {
+        print_error("%.17g, expected %.17g\n", got, expected);
+        _fail(file, line);
+    }
+}
+
 static void want(const struct engine *e, const void *got, int64_t n, const double *expected, int line)
 {
     double tolerance = e->real == DT_F64 ? 1e-14 : 3e-7;
