@@ -8,7 +8,7 @@
 
 #include <math.h>
 
-static const double HIDDEN = -INFINITY; /* the score of a hidden key */
+static const double HIDDEN = -(double)INFINITY; /* the score of a hidden key */
 
 /* One head of one sample: pointers to its first element. */
 struct head {
@@ -46,7 +46,7 @@ static double score(const struct attention_dims *d, const struct head *s, int64_
 /* p [Lk]: the weights of query i; returns log sum exp of its scores */
 static double weights(const struct attention_dims *d, const struct head *s, int64_t i, double *p)
 {
-    double top = -INFINITY, sum = 0;
+    double top = -(double)INFINITY, sum = 0;
     for (int64_t j = 0; j < d->len_k; j++) {
         p[j] = score(d, s, i, j);
         top = p[j] > top ? p[j] : top;

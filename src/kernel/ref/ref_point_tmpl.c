@@ -122,7 +122,7 @@ static double binary_value(enum binary op, double a, double b)
         break;
     }
     BUG_ON(op >= N_BINARIES);
-    return NAN;
+    return (double)NAN;
 }
 
 static double slope_a(enum binary op, double a, double b)
@@ -145,7 +145,7 @@ static double slope_a(enum binary op, double a, double b)
         break;
     }
     BUG_ON(op >= N_BINARIES);
-    return NAN;
+    return (double)NAN;
 }
 
 static double slope_b(enum binary op, double a, double b)
@@ -169,7 +169,7 @@ static double slope_b(enum binary op, double a, double b)
         break;
     }
     BUG_ON(op >= N_BINARIES);
-    return NAN;
+    return (double)NAN;
 }
 
 static int64_t count(const struct bcast_dims *d)

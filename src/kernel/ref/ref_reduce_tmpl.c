@@ -28,7 +28,7 @@ static double reduce_line(enum reduce op, int64_t n, int64_t inner, const REAL *
         return op == RED_MEAN ? sum / (double)n : sum;
     }
     if (n == 0)
-        return -INFINITY;
+        return -(double)INFINITY;
     double top = (double)x[find_max(n, inner, x) * inner];
     if (op == RED_MAX || !isfinite(top))
         return top;

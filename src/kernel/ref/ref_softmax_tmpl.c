@@ -13,7 +13,7 @@
 static double row_sum(int64_t d, const REAL *x, double *top)
 {
     double sum = 0;
-    *top = -INFINITY;
+    *top = -(double)INFINITY;
     for (int64_t j = 0; j < d; j++)
         if ((double)x[j] > *top)
             *top = (double)x[j];

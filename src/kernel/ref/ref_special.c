@@ -52,7 +52,7 @@ static double digamma_positive(double x)
 double ref_digamma(double x)
 {
     if (is_pole(x))
-        return NAN;
+        return (double)NAN;
     if (x > 0)
         return digamma_positive(x);
     return digamma_positive(1 - x) - PI / tan(PI * fraction(x));
@@ -78,7 +78,7 @@ static double trigamma_positive(double x)
 double ref_trigamma(double x)
 {
     if (is_pole(x))
-        return INFINITY;
+        return (double)INFINITY;
     if (x > 0)
         return trigamma_positive(x);
     double s = sin(PI * fraction(x));
@@ -155,7 +155,7 @@ double ref_act(enum act a, double x)
         break;
     }
     BUG_ON(a >= N_ACTS);
-    return NAN;
+    return (double)NAN;
 }
 
 double ref_act_slope(enum act a, double x)
@@ -207,5 +207,5 @@ double ref_act_slope(enum act a, double x)
         break;
     }
     BUG_ON(a >= N_ACTS);
-    return NAN;
+    return (double)NAN;
 }
