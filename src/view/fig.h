@@ -150,7 +150,7 @@ struct strip {
 };
 struct gallery_row {
     struct card query;
-    char verdict[96];
+    char verdict[256];
     int n_strips;
     struct strip strip[2];
 };

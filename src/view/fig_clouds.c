@@ -277,7 +277,7 @@ static int draw(struct ctx *c, struct fig *f, struct arena *a)
     TRY(positions(c, &k, a));
     fit_scales(&k, &x, &y);
     struct panel *p = fig_panel(f, W, H, "Pictures and texts in the plane of their first two principal components");
-    char label[96];
+    char label[160];
     double total = k.total > 0 ? k.total : 1;
     snprintf(label, sizeof label, "first principal component (%s of the spread)", word_pct(k.axes[0] / total).s);
     axis_bottom(&p->s, &x, y.p0, y.p1, 6, AXIS_PLAIN, label);

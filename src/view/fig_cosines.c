@@ -6,11 +6,11 @@
  * the merged bins. */
 #include "view/fig.h"
 
+#include <limits.h>
 #include <math.h>
 
 #define W 480.0
 #define H 340.0
-#define MAX_BINS 400
 
 struct curve {
     const char *name, *colour, *dash;
@@ -28,16 +28,25 @@ static double bin_edge(const struct histogram *h, int i)
     return h->low + (h->high - h->low) * i / h->n_bins;
 }
 
-/* The common range in use and how many bins of eval make one of ours. */
+/* The common range in use and how many bins of eval make one of ours. One duplicate among a million pairs would stretch
+ * the axis to 1, so the outer TAIL of each histogram may lie outside. */
+#define TAIL 0.0005
 static bool common_range(const struct curve *k, int n, int *first, int *last, int *merge)
 {
-    *first = MAX_BINS * 100, *last = -1;
-    for (int i = 0; i < n; i++)
-        for (int j = 0; drawable(k[i].h) && j < k[i].h->n_bins; j++)
-            if (k[i].h->count[j] > 0) {
-                *first = j < *first ? j : *first;
-                *last = j > *last ? j : *last;
-            }
+    *first = INT_MAX, *last = -1;
+    for (int i = 0; i < n; i++) {
+        if (!drawable(k[i].h))
+            continue;
+        const struct histogram *h = k[i].h;
+        double tail = TAIL * (double)h->total, sum = 0;
+        int a = 0, b = h->n_bins - 1;
+        while (a < b && sum + (double)h->count[a] <= tail)
+            sum += (double)h->count[a++];
+        for (sum = 0; b > a && sum + (double)h->count[b] <= tail; b--)
+            sum += (double)h->count[b];
+        *first = a < *first ? a : *first;
+        *last = b > *last ? b : *last;
+    }
     if (*last < 0)
         return false;
     *merge = (*last - *first + 1 + 63) / 64;
@@ -76,6 +85,18 @@ static void draw_curve(struct str *b, const struct curve *k, const struct scale 
     }
 }
 
+/* The label stands on the outer side of its line, away from the other line, unless the edge is too near. */
+static char label_side(const struct curve *k, int i, const struct scale *x)
+{
+    double px = scale_at(x, k[i].mean.value), other = scale_at(x, k[1 - i].mean.value);
+    bool left = isfinite(k[1 - i].mean.value) ? px < other : px < (x->p0 + x->p1) / 2;
+    if (left && px < 150)
+        return 's';
+    if (!left && px > W - 150)
+        return 'e';
+    return left ? 'e' : 's';
+}
+
 static void draw_mean(struct str *b, const struct curve *k, const struct scale *x, const struct scale *y, int level,
                       char anchor)
 {
@@ -86,7 +107,7 @@ static void draw_mean(struct str *b, const struct curve *k, const struct scale *
     snprintf(cls, sizeof cls, "mean s-%s %s", k->colour, k->dash);
     svg_line(b, cls, px, top + 5, px, y->p0);
     snprintf(cls, sizeof cls, "b f-%s-ink", k->colour);
-    svg_text(b, cls, anchor == 'e' ? px + 4 : px - 4, top, anchor, "%s %s", k->name, word_num(k->mean.value, 2).s);
+    svg_text(b, cls, anchor == 'e' ? px + 3 : px - 3, top, anchor, "%s %s", k->name, word_num(k->mean.value, 2).s);
 }
 
 static void draw_panel(struct fig *f, const char *title, const struct curve *k, int n, struct scale x, double y_max,
@@ -105,9 +126,8 @@ static void draw_panel(struct fig *f, const char *title, const struct curve *k, 
         draw_curve(&p->s, &k[i], &x, &y, first, last, merge);
     }
     for (int i = 0; i < n; i++) {
-        double px = scale_at(&x, k[i].mean.value);
         if (drawable(k[i].h))
-            draw_mean(&p->s, &k[i], &x, &y, i, px > (x.p0 + x.p1) / 2 ? 'e' : 's');
+            draw_mean(&p->s, &k[i], &x, &y, i, label_side(k, i, &x));
         str_add(&p->desc, "%s: mean cosine %s. ", k[i].name, word_num_ci(k[i].mean, 3).s);
     }
 }
@@ -136,7 +156,8 @@ int fig_cosines(struct ctx *c, struct fig *f)
         "Each outline is a histogram of cosines scaled to the same area; the upright line is its mean. Above all "
         "compare true pairs "
         "with wrong ones: where the two outlines cross, a score says nothing; right of it a score speaks for a match. "
-        "Scores between the two sides are low in all such models; only the distance from the wrong pairs counts.");
+        "Scores between the two sides are low in all such models; only the distance from the wrong pairs counts. The "
+        "outermost 0.05 %% of each histogram may lie outside.");
     if (!common_range(k, 4, &first, &last, &merge)) {
         struct panel *p = fig_panel(f, W, H, "Cosines");
         fig_note(p, "No pair of rows to compare.");

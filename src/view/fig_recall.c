@@ -8,7 +8,7 @@
 #include <math.h>
 
 #define W 480.0
-#define H 320.0
+#define H 330.0
 
 static const int cutoffs[3] = {1, 5, 10};
 
@@ -38,7 +38,7 @@ static void draw_bar(struct str *b, const struct retrieval *r, int i, const stru
         svg_text(b, "big", mid, y->p0 - 10, 'm', "–");
     }
     double chance = r->n_gallery > 0 ? fmin(1, (double)cutoffs[i] / (double)r->n_gallery) : 0;
-    if (chance > 0.004)
+    if (chance >= 0.01)
         svg_line(b, "s-ink mean dots", x - 8, scale_at(y, chance), x + w + 8, scale_at(y, chance));
     svg_text(b, "label", mid, y->p0 + 19, 'm', "top %d", cutoffs[i]);
 }
@@ -47,7 +47,7 @@ static void draw_direction(struct fig *f, const struct retrieval *r, bool from_t
 {
     const char *title = from_text ? "A text looks for its picture" : "A picture looks for its text";
     struct panel *p = fig_panel(f, W, H, title);
-    struct scale y = {.lo = 0, .hi = 1, .p0 = H - 28, .p1 = 62};
+    struct scale y = {.lo = 0, .hi = 1, .p0 = H - 28, .p1 = 74};
     if (from_text)
         svg_triangle(&p->s, "f-text", 8, 11, 6.5, NULL);
     else
@@ -79,7 +79,7 @@ int fig_recall(struct ctx *c, struct fig *f)
     draw_direction(f, &r[0], false);
     str_add(&f->how, "Every item of one side ranks the whole other side; a bar is the share of queries with a right "
                      "answer among the first 1, "
-                     "5 or 10. Whiskers hold 95 %% of 1,000 or so resamples of the queries. A dotted line is what "
+                     "5 or 10. Whiskers hold 95 %% of the bootstrap resamples of the queries. A dotted line is what "
                      "guessing would give; where it is "
                      "missing, guessing gives next to nothing.");
     if (r[0].n_ties + r[1].n_ties > 0)

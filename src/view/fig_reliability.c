@@ -8,7 +8,7 @@
 #include <math.h>
 
 #define W 480.0
-#define H 440.0
+#define H 456.0
 #define X0 46.0
 #define FEW 5
 
@@ -68,7 +68,7 @@ static void draw_direction(struct fig *f, const struct retrieval *r, bool from_t
 {
     const char *title = from_text ? "Text to picture" : "Picture to text", *colour = from_text ? "text" : "image";
     struct panel *p = fig_panel(f, W, H, title);
-    struct scale x = {.lo = 0, .hi = 1, .p0 = X0, .p1 = W - 4}, y = {.lo = 0, .hi = 1, .p0 = H - 130, .p1 = 84};
+    struct scale x = {.lo = 0, .hi = 1, .p0 = X0, .p1 = W - 4}, y = {.lo = 0, .hi = 1, .p0 = H - 130, .p1 = 100};
     if (from_text)
         svg_triangle(&p->s, "f-text", 8, 11, 6.5, NULL);
     else
@@ -80,11 +80,11 @@ static void draw_direction(struct fig *f, const struct retrieval *r, bool from_t
                                       : "The calibration error cannot be computed here.");
         return;
     }
-    svg_text(&p->s, "", 0, 38, 's', "error (ECE) %s", word_num_ci(r->ece, 3).s);
-    svg_text(&p->s, "", 0, 57, 's', "equal mass %s · temperature %s", word_num(r->ece_equal_mass.value, 3).s,
+    svg_text(&p->s, "", 0, 38, 's', "calibration error %s at temperature %s", word_num_ci(r->ece, 3).s,
              word_num(r->temperature, 4).s);
+    svg_text(&p->s, "", 0, 57, 's', "with bins of equal mass %s", word_num_ci(r->ece_equal_mass, 3).s);
     if (isfinite(r->fitted_temperature) && r->fitted_temperature > 0)
-        svg_text(&p->s, "b f-good-ink", W - 4, 38, 'e', "%s at temperature %s", word_num(r->ece_fitted, 3).s,
+        svg_text(&p->s, "b f-good-ink", 0, 76, 's', "%s at the fitted temperature %s", word_num(r->ece_fitted, 3).s,
                  word_num(r->fitted_temperature, 4).s);
     axis_left(&p->s, &y, X0, W - 4, 5, AXIS_PERCENT, NULL);
     draw_bins(&p->s, r, &x, &y, colour);
@@ -110,7 +110,7 @@ int fig_reliability(struct ctx *c, struct fig *f)
             "claim too much. "
             "Grey is the gap, diamonds are ten or so groups of equal size, pale bars speak for fewer than %d queries. "
             "In green: the "
-            "error that remains after the best single temperature is fitted on the same queries.",
+            "error that remains at the temperature of highest likelihood on the same queries.",
             FEW);
     return 0;
 }

@@ -129,38 +129,27 @@ static void add_title(struct str *b, const struct panel *p, const char *name, in
 int figure_inline(struct ctx *c, const struct fig *f, struct str *html)
 {
     struct str stamp = {0};
-    ctx_stamp(c, &stamp);
+    int rc = 0;
     if (f->gallery) {
-        int rc = gallery_html(c, f->gallery, html);
-        str_add(html, "<p class=\"stamp\">");
-        add_xml(html, stamp.s);
-        str_add(html, "</p>\n");
-        str_free(&stamp);
-        return rc;
-    }
-    str_add(html, "<div class=\"panels\">\n");
-    for (int i = 0; i < f->n_panels; i++) {
-        const struct panel *p = &f->panel[i];
-        str_add(html, "<svg class=\"%s\" viewBox=\"0 0 %g %g\" role=\"img\" aria-labelledby=\"%s-%d-t %s-%d-d\">\n",
-                p->w > 600 ? "wide" : "half", p->w, p->h + (i == f->n_panels - 1 && p->w > 600 ? STAMP_H : 0), f->name,
-                i, f->name, i);
-        add_title(html, p, f->name, i);
-        str_add_n(html, p->s.s ? p->s.s : "", p->s.n);
-        if (i == f->n_panels - 1 && p->w > 600) {
-            str_add(html, "<text class=\"stamp\" text-anchor=\"end\" x=\"%g\" y=\"%g\">", p->w, p->h + STAMP_H - 6);
-            add_xml_cut(html, stamp.s, 110);
-            str_add(html, "</text>\n");
+        rc = gallery_html(c, f->gallery, html);
+    } else {
+        str_add(html, "<div class=\"panels\">\n");
+        for (int i = 0; i < f->n_panels; i++) {
+            const struct panel *p = &f->panel[i];
+            str_add(html, "<svg class=\"%s\" viewBox=\"0 0 %g %g\" role=\"img\" aria-labelledby=\"%s-%d-t %s-%d-d\">\n",
+                    p->w > 600 ? "wide" : "half", p->w, p->h, f->name, i, f->name, i);
+            add_title(html, p, f->name, i);
+            str_add_n(html, p->s.s ? p->s.s : "", p->s.n);
+            str_add(html, "</svg>\n");
         }
-        str_add(html, "</svg>\n");
+        str_add(html, "</div>\n");
     }
-    str_add(html, "</div>\n");
-    if (f->n_panels > 0 && f->panel[f->n_panels - 1].w <= 600) {
-        str_add(html, "<p class=\"stamp\">");
-        add_xml(html, stamp.s);
-        str_add(html, "</p>\n");
-    }
+    ctx_stamp(c, &stamp);
+    str_add(html, "<p class=\"stamp\">");
+    add_xml(html, stamp.s);
+    str_add(html, "</p>\n");
     str_free(&stamp);
-    return 0;
+    return rc;
 }
 
 int figure_document(struct ctx *c, const struct fig *f, struct str *svg)

@@ -38,9 +38,9 @@ static void add_card(struct ctx *c, const struct card *k, const char *tag, struc
             : k->mark < 0 ? " wrong"
                           : "");
     if (k->side) {
-        str_add(h, "<span class=\"said\">");
-        add_xml_cut(h, label.s, 220);
-        str_add(h, "</span>");
+        str_add(h, "<span class=\"said\"><span class=\"clamp\">");
+        add_xml_cut(h, label.s, 400);
+        str_add(h, "</span></span>");
     } else {
         const char *uri = ctx_thumb(c, k->row);
         if (*uri) {
@@ -97,9 +97,9 @@ int gallery_html(struct ctx *c, const struct gallery *g, struct str *h)
  * ---------------------------------------------------------------------------------------------------------------- */
 
 #define CARD 92.0
-#define CARD_TEXT 140.0
+#define CARD_TEXT 144.0
 #define QUERY_W 170.0
-#define ROW_H 152.0
+#define ROW_H 166.0
 
 /* Words into lines of at most `width` characters; the last line ends with an ellipsis when there is more. */
 static void svg_wrapped(struct str *b, const char *cls, double x, double y, double step, int width, int lines,
@@ -134,17 +134,17 @@ static void svg_wrapped(struct str *b, const char *cls, double x, double y, doub
 static double svg_card(struct ctx *c, const struct card *k, double x, double y, double text_w, struct str *b)
 {
     struct str label = {0};
+    const char *uri = k->side ? "" : ctx_thumb(c, k->row);
     double w = k->side ? text_w : CARD;
     const char *line = k->mark > 0 ? "s-good" : k->mark < 0 ? "s-bad dash" : "s-line";
     char cls[64];
     ctx_label(c, k->side, k->row, &label);
-    snprintf(cls, sizeof cls, "%s %s%s", k->side ? "f-card" : "f-hole", line, k->mark ? " hollow" : "");
+    snprintf(cls, sizeof cls, "%s %s%s", k->side || *uri ? "f-card" : "f-hole", line, k->mark ? " hollow" : "");
     svg_rect(b, cls, x, y, w, CARD, 8);
     if (k->side) {
         svg_rect(b, "f-text", x, y + 6, 4, CARD - 12, 2);
         svg_wrapped(b, "small", x + 11, y + 18, 15, (int)((w - 18) / 6.1), 5, label.s);
     } else {
-        const char *uri = ctx_thumb(c, k->row);
         if (*uri) {
             str_add(b, "<image x=\"%g\" y=\"%g\" width=\"%g\" height=\"%g\" href=\"", x + 3, y + 3, CARD - 6, CARD - 6);
             str_add_n(b, uri, strlen(uri));
@@ -182,7 +182,7 @@ int gallery_svg(struct ctx *c, const struct gallery *g, struct str *b, double *w
             const struct gallery_row *row = &group->row[k];
             double x = QUERY_W + 30;
             svg_card(c, &row->query, 0, y + 22, QUERY_W, b);
-            svg_wrapped(b, "small label", 0, y + CARD + 40, 14, 32, 1, row->verdict);
+            svg_wrapped(b, "small label", 0, y + CARD + 40, 14, 30, 2, row->verdict);
             for (int s = 0; s < row->n_strips; s++) {
                 svg_text(b, "small label", x, y + 14, 's', "%s", row->strip[s].label);
                 for (int j = 0; j < row->strip[s].n; j++)

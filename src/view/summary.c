@@ -208,7 +208,7 @@ static struct interval point(double x)
 
 static void retrieval_rows(const struct ctx *c, struct str *h, const struct retrieval *r, const char *heading)
 {
-    char note[160];
+    char note[400];
     sub(h, heading);
     snprintf(note, sizeof note, "%s queries among %s; %s left out without a partner", word_count(r->n_queries).s,
              word_count(r->n_gallery).s, word_count(r->n_without).s);

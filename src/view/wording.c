@@ -36,6 +36,10 @@ struct word word_pct(double share)
     if (!isfinite(share))
         return word_num(share, 0);
     double p = 100 * share;
+    if (share > 0 && p < 0.05) /* never round "hardly any" to none, nor "nearly all" to all */
+        return (struct word){"<\u202f0.1\u00a0%"};
+    if (share < 1 && p > 99.95)
+        return (struct word){">\u202f99.9\u00a0%"};
     struct word n = word_num(p, share_decimals(p)), w;
     snprintf(w.s, sizeof w.s, "%.80s\u00a0%%", n.s);
     return w;
@@ -75,7 +79,7 @@ struct word word_ci_pct(struct interval i)
     if (!isfinite(i.low) || !isfinite(i.high))
         return w;
     double lo = 100 * i.low, hi = 100 * i.high;
-    int d = hi - lo < 3 || share_decimals(100 * i.value) > 0 ? 1 : 0;
+    int d = lo > 99.95 && hi > 99.95 ? 0 : hi - lo < 3 || share_decimals(100 * i.value) > 0 ? 1 : 0;
     snprintf(w.s, sizeof w.s, "[%.40s, %.40s]", word_num(lo, d).s, word_num(hi, d).s);
     return w;
 }
