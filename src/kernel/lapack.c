@@ -15,6 +15,8 @@
 #include <math.h>
 #include <omp.h>
 
+#define SERIAL_BELOW 2e6 /* multiply-adds; waking the other threads costs more than they save */
+
 enum { CHUNK_ROWS = 128 }; /* rows of c that one BLAS call computes; fixed, so results are too */
 
 static void check_sizes(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc)
@@ -31,7 +33,7 @@ void kernel_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float al
     if (m == 0 || n == 0)
         return;
     int64_t n_chunks = (m + CHUNK_ROWS - 1) / CHUNK_ROWS;
-#pragma omp parallel
+#pragma omp parallel if ((double)m * (double)n * (double)k > SERIAL_BELOW)
     {
         omp_set_num_threads(1);
 #pragma omp for schedule(static)
@@ -51,7 +53,7 @@ void kernel_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double a
     if (m == 0 || n == 0)
         return;
     int64_t n_chunks = (m + CHUNK_ROWS - 1) / CHUNK_ROWS;
-#pragma omp parallel
+#pragma omp parallel if ((double)m * (double)n * (double)k > SERIAL_BELOW)
     {
         omp_set_num_threads(1);
 #pragma omp for schedule(static)
