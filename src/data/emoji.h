@@ -42,4 +42,7 @@ int emoji_traits(struct emoji_list *l);
 /* Fills split. Entries that the font cannot draw must be gone already. */
 int emoji_split(struct emoji_list *l);
 
+/* emoji_world_make with sources of one's own. */
+int emoji_world_make_from(const char *dir, const struct emoji_sources *src);
+
 #endif

@@ -292,11 +292,16 @@ static int fill(struct emoji_list *l, const char *dir)
 int emoji_world_make(const char *dir)
 {
     struct emoji_sources src = emoji_sources_debian();
+    return emoji_world_make_from(dir, &src);
+}
+
+int emoji_world_make_from(const char *dir, const struct emoji_sources *src)
+{
     struct emoji_list l = {0};
     struct atomic_dir d;
     char font[256], ready[1200];
     TRY(image_emoji_font(font, sizeof font));
-    TRY(emoji_list_read(&l, &src));
+    TRY(emoji_list_read(&l, src));
     int rc = atomic_dir_open(&d, dir, false);
     if (rc == 0) {
         rc = fill(&l, d.tmp);
