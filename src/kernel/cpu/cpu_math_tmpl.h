@@ -1,8 +1,9 @@
 /* kernel/cpu/cpu_math_tmpl.h: exp, erf and the activations as straight-line code that a compiler turns into vectors.
  *
  * exp: x = n ln 2 + r, |r| <= ln(2)/2, r by a two-step subtraction, e^r by the degree-6 polynomial of Cephes' expf
- * (Moshier 1992); relative error 2e-7. Below -86.6 the result is 0 (denormals are dropped), above 88.72 infinity; NaN
- * stays NaN. erf: Abramowitz and Stegun 7.1.26, absolute error 1.5e-7, in its complementary form so that the far left
+ * (Moshier 1992); relative error 2e-7. Below -87 the result is 0 (denormals are dropped), above 88.72 infinity; NaN
+ * stays NaN. No comparison is made twice: compilers thread such code into branches, and a loop with branches is no
+ * vector loop. erf: Abramowitz and Stegun 7.1.26, absolute error 1.5e-7, in its complementary form so that the far left
  * tail of GELU keeps its relative precision. Shares its exponential with the derivative. Rejected: libm (one number at
  * a time) and libmvec (x86 only, and only under -ffast-math). */
 #ifndef KERNEL_CPU_CPU_MATH_TMPL_H
@@ -28,10 +29,10 @@
 
 static inline float exp_f(float x)
 {
-    float c = x > 88.7228f ? 88.7228f : x;
-    c = c < -86.6f ? -86.6f : c;
+    float c = x > 89.0f ? 89.0f : x;
+    c = c < -87.5f ? -87.5f : c;
     float t = c * 1.44269504088896341f;
-    int32_t n = (int32_t)(t + (t < 0.0f ? -0.5f : 0.5f));
+    int32_t n = (int32_t)(t + 192.5f) - 192; /* nearest, the sum being positive */
     float f = (float)n;
     float r = c - f * 0.693359375f;
     r -= f * -2.12194440e-4f;
@@ -42,12 +43,10 @@ static inline float exp_f(float x)
     p = p * r + 1.6666665459e-1f;
     p = p * r + 5.0000001201e-1f;
     p = p * r * r + r + 1.0f;
-    uint32_t bits = (uint32_t)(n + 126) << 23;
+    uint32_t bits = (uint32_t)(n + 126) << 23; /* 2^(n-1); 0 at the lower end, and 2^128 is no float */
     float scale;
     memcpy(&scale, &bits, sizeof scale);
-    float y = p * scale * 2.0f; /* in two steps: 2^128 is no float */
-    y = x > 88.7228f ? INFINITY : y;
-    return x < -86.6f ? 0.0f : y;
+    return p * scale * 2.0f;
 }
 
 static inline float sigmoid_f(float x)
