@@ -337,7 +337,7 @@ static int settle_unit(struct set *s, const char *where, const enum dtype *dtype
         if (stated && claim && !unit)
             FAIL(ERR_DATA, "%s: row %lld is not of unit length, but %s says \"unit_length\": true; correct one of them",
                  path, (long long)bad, where);
-        if (stated && claim && half)
+        if (unit && half)
             TRY_IN(space_normalize(side->x, side->n, s->width, NULL), "while reading %s", path);
         s->unit = s->unit && unit;
     }

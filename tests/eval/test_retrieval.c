@@ -75,10 +75,10 @@ static void check_golden(const char *set)
         near(r.mean_rank, golden_number(e, "mean_rank_1based"), 1e-9, "mean rank");
         near(r.median_rank.value, golden_number(e, "median_rank_1based"), 1e-9, "median rank");
         near((double)r.n_ties, golden_number(e, "queries_with_ties"), 0, "ties");
-        near(r.ece.value, golden_number(e, "ece_15_equal_width"), 1e-6, "ece");
-        near(r.ece_equal_mass.value, golden_number(e, "ece_10_equal_mass"), 1e-6, "ece, equal mass");
-        near(r.nll.value, golden_number(e, "nll"), 1e-6, "nll");
-        near(r.brier.value, golden_number(e, "brier"), 1e-6, "brier");
+        near(r.ece.value, golden_number(e, "ece_15_equal_width"), 1e-8, "ece");
+        near(r.ece_equal_mass.value, golden_number(e, "ece_10_equal_mass"), 1e-8, "ece, equal mass");
+        near(r.nll.value, golden_number(e, "nll"), 1e-8, "nll");
+        near(r.brier.value, golden_number(e, "brier"), 1e-8, "brier");
         check_bins(json_object_get(e, "bins_equal_width"), r.bins_width, r.n_bins_width);
         check_bins(json_object_get(e, "bins_equal_mass"), r.bins_mass, r.n_bins_mass);
         check_queries(&r, f, ways[way]);

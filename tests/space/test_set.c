@@ -315,6 +315,29 @@ static void out_of_memory(void **state)
         set_close(&s);
     }
     assert_true(failed >= 8);
+    const struct set_info info = {.width = 3, .unit = true, .dtype = "float16"};
+    failed = 0;
+    for (int64_t n = 1; n < 60; n++) {
+        struct set_writer *w = NULL;
+        mem_fail_at(n);
+        int rc = set_writer_open(&w, at("writing"), true, &info);
+        if (rc == 0)
+            rc = set_writer_images(w, unit_rows, 3);
+        if (rc == 0)
+            rc = set_writer_texts(w, unit_rows, 3);
+        if (rc == 0)
+            rc = set_writer_commit(&w, NULL, NULL, three_pairs, 3, NULL);
+        else
+            set_writer_abort(&w);
+        mem_fail_at(0);
+        assert_null(w);
+        failed += rc == ERR_MEMORY;
+        assert_true(rc == 0 || rc == ERR_MEMORY);
+        assert_int_equal(path_exists(at("writing")), rc == 0);
+        if (rc == 0)
+            assert_int_equal(path_remove_tree(at("writing")), 0);
+    }
+    assert_true(failed >= 5);
 }
 
 int main(void)
