@@ -16,7 +16,7 @@ static void draw_bar(struct str *b, const struct retrieval *r, int i, const stru
 {
     char cls[64];
     struct interval v = r->recall[i];
-    double x = 74 + 138.0 * i, w = 78, mid = x + w / 2;
+    double x = 86 + 138.0 * i, w = 78, mid = x + w / 2;
     if (isfinite(v.value)) {
         double top = scale_at(y, v.value), label = top;
         snprintf(cls, sizeof cls, "f-%s bar", colour);
