@@ -1,5 +1,5 @@
-/* tests/data/scratch.h: what the tests of room data share: a scratch folder, files in one line, the golden folder, and the
- * check that an error says what it must. */
+/* tests/data/scratch.h: what the tests of room data share: a scratch folder, files in one line, the golden folder, and
+ * the check that an error says what it must. */
 #ifndef TEST_DATA_SCRATCH_H
 #define TEST_DATA_SCRATCH_H
 
@@ -25,7 +25,10 @@ static inline int scratch_make(void **state UNUSED)
     return mkdtemp(scratch) ? 0 : -1;
 }
 
-static inline int scratch_remove(void **state UNUSED) { return path_remove_tree(scratch); }
+static inline int scratch_remove(void **state UNUSED)
+{
+    return path_remove_tree(scratch);
+}
 
 /* A path in the scratch folder; eight are valid at a time. */
 static inline const char *in_scratch(const char *name)

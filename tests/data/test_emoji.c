@@ -50,7 +50,8 @@ static void attributes(void **state UNUSED)
         {"1f44d", "thumbs up", "thumbs up", "", "default", "", ""},
         {"1f44d-1f3fb", "thumbs up: light skin tone", "thumbs up", "", "light", "", ""},
         {"1f91d", "handshake", "handshake", "", "default", "", ""},
-        {"1faf1-1f3fb-200d-1faf2-1f3ff", "handshake: light skin tone, dark skin tone", "handshake", "", "mixed", "", ""},
+        {"1faf1-1f3fb-200d-1faf2-1f3ff", "handshake: light skin tone, dark skin tone", "handshake", "", "mixed", "",
+         ""},
         {"1f9d1-200d-1f692", "firefighter", "firefighter", "person", "default", "", "firefighter"},
         {"1f469-200d-1f692", "woman firefighter", "firefighter", "woman", "default", "", "firefighter"},
         {"1f468-1f3ff-200d-1f692", "man firefighter: dark skin tone", "firefighter", "man", "dark", "", "firefighter"},
@@ -85,8 +86,8 @@ static void attributes(void **state UNUSED)
         {"1f930", "pregnant woman", "pregnant person", "woman", "default", "", "pregnant"},
         {"1f57a", "man dancing", "person dancing", "man", "default", "", "dancing"},
         {"1f46d", "women holding hands", "people holding hands", "woman", "default", "", ""},
-        {"1f469-1f3fb-200d-1f91d-200d-1f468-1f3ff",
-         "woman and man holding hands: light skin tone, dark skin tone", "people holding hands", "", "mixed", "", ""},
+        {"1f469-1f3fb-200d-1f91d-200d-1f468-1f3ff", "woman and man holding hands: light skin tone, dark skin tone",
+         "people holding hands", "", "mixed", "", ""},
         {"1f48f", "kiss", "kiss", "person", "default", "", ""},
         {"1f469-200d-2764-fe0f-200d-1f48b-200d-1f469", "kiss: woman, woman", "kiss", "woman", "default", "", ""},
         {"1f468-200d-1f469-200d-1f467", "family: man, woman, girl", "family", "", "", "", ""},
@@ -111,7 +112,10 @@ static void attributes(void **state UNUSED)
     }
 }
 
-static bool in(const struct emoji *e, const char *split) { return !strcmp(e->split, split); }
+static bool in(const struct emoji *e, const char *split)
+{
+    return !strcmp(e->split, split);
+}
 
 /* Does training hold a picture with these? NULL: any. */
 static bool trained(const char *role, const char *gender, const char *tone)
@@ -212,12 +216,11 @@ static void bad_sources(void **state UNUSED)
 }
 
 /* Dog and dog face share a keyword; one's name is the other's keyword; a man with a pizza has no glyph. */
-static const char small_test[] =
-    "# group: Animals & Nature\n# subgroup: animal-mammal\n"
-    "1F436 ; fully-qualified # x E0.6 dog face\n1F415 ; fully-qualified # x E0.7 dog\n"
-    "# group: People & Body\n# subgroup: person-role\n"
-    "1F468 200D 1F355 ; fully-qualified # x E0.7 man with pizza\n"
-    "1F468 1F3FD 200D 2708 FE0F ; fully-qualified # x E4.0 man pilot: medium skin tone\n";
+static const char small_test[] = "# group: Animals & Nature\n# subgroup: animal-mammal\n"
+                                 "1F436 ; fully-qualified # x E0.6 dog face\n1F415 ; fully-qualified # x E0.7 dog\n"
+                                 "# group: People & Body\n# subgroup: person-role\n"
+                                 "1F468 200D 1F355 ; fully-qualified # x E0.7 man with pizza\n"
+                                 "1F468 1F3FD 200D 2708 FE0F ; fully-qualified # x E4.0 man pilot: medium skin tone\n";
 static const char small_xml[] =
     XML_HEAD "<annotation cp=\"\xF0\x9F\x90\xB6\">dog | face | pet | dog face</annotation>\n"
              "<annotation cp=\"\xF0\x9F\x90\xB6\" type=\"tts\">dog face</annotation>\n"
@@ -337,9 +340,9 @@ static void damaged_world(void **state UNUSED)
 static void no_half_world(void **state UNUSED)
 {
     need_font();
-    struct emoji_sources src = small_sources(
-        "# group: g\n# subgroup: s\n1F468 200D 1F355 ; fully-qualified # x E0.7 man with pizza\n", small_xml,
-        small_derived);
+    struct emoji_sources src =
+        small_sources("# group: g\n# subgroup: s\n1F468 200D 1F355 ; fully-qualified # x E0.7 man with pizza\n",
+                      small_xml, small_derived);
     must(path_make_dirs(in_scratch("half")));
     assert_int_equal(emoji_world_make_from(in_scratch("half/world"), &src), ERR_FAIL);
     assert_says("fonts-noto-color-emoji");

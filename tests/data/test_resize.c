@@ -1,4 +1,5 @@
-/* tests/data/test_resize.c: the resampler and the CLIP transform against Pillow and torchvision (golden preprocess_clip). */
+/* tests/data/test_resize.c: the resampler and the CLIP transform against Pillow and torchvision (golden
+ * preprocess_clip). */
 #include "scratch.h"
 
 #include <math.h>

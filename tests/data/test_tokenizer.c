@@ -1,5 +1,5 @@
-/* tests/data/test_tokenizer.c: CLIP's tokenizer against the published one (golden tokenizer_clip), hostile vocabularies, and
- * vocabularies learned here. */
+/* tests/data/test_tokenizer.c: CLIP's tokenizer against the published one (golden tokenizer_clip), hostile
+ * vocabularies, and vocabularies learned here. */
 #include "scratch.h"
 
 #include "data/bpe.h"
@@ -117,14 +117,19 @@ static void python_semantics(void **state UNUSED)
     clean_is("&notit; &notin; &NotEqualTilde;", "\xC2\xACit; \xE2\x88\x89 \xE2\x89\x82\xCC\xB8");
     clean_is("&#x80;&#0;&#x110000;&#1;.", "\xE2\x82\xAC\xEF\xBF\xBD\xEF\xBF\xBD.");
     clean_is("&; && &x &#; &#x; &#99999999999999999999;", "&; && &x &#; &#x; \xEF\xBF\xBD");
-    clean_is("\xCE\xA3\xCE\x91\xCE\xA3", "\xCF\x83\xCE\xB1\xCF\x82");     /* final sigma */
-    clean_is("\xCE\x91\xCE\xA3.\xCE\x91", "\xCE\xB1\xCF\x83.\xCE\xB1");     /* not final: a letter follows the point */
-    clean_is("\xCE\xA3", "\xCF\x83");                                       /* nor alone */
-    clean_is("\xC4\xB0", "i\xCC\x87");                                      /* dotted capital I */
-    clean_is("\x1C a\x1C" "b \x1C", "a\x1C" "b");                           /* strip knows 1C, \s does not */
+    clean_is("\xCE\xA3\xCE\x91\xCE\xA3", "\xCF\x83\xCE\xB1\xCF\x82");   /* final sigma */
+    clean_is("\xCE\x91\xCE\xA3.\xCE\x91", "\xCE\xB1\xCF\x83.\xCE\xB1"); /* not final: a letter follows the point */
+    clean_is("\xCE\xA3", "\xCF\x83");                                   /* nor alone */
+    clean_is("\xC4\xB0", "i\xCC\x87");                                  /* dotted capital I */
+    clean_is("\x1C a\x1C"
+             "b \x1C",
+             "a\x1C"
+             "b"); /* strip knows 1C, \s does not */
     clean_is("", "");
     struct str s = {0};
-    assert_int_equal(text_clean(&s, "a\xFF" "b"), ERR_DATA);
+    assert_int_equal(text_clean(&s, "a\xFF"
+                                    "b"),
+                     ERR_DATA);
     assert_says("UTF-8");
     str_free(&s);
 }
@@ -415,11 +420,11 @@ static void memory_failures(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_golden_strings),   cmocka_unit_test(golden_context),
-        cmocka_unit_test(python_semantics),     cmocka_unit_test(long_words_and_texts),
-        cmocka_unit_test(hostile_files),        cmocka_unit_test(one_file_form),
-        cmocka_unit_test(learns_by_hand),       cmocka_unit_test(learns_as_defined),
-        cmocka_unit_test(saved_is_the_same),    cmocka_unit_test(memory_failures),
+        cmocka_unit_test(all_golden_strings), cmocka_unit_test(golden_context),
+        cmocka_unit_test(python_semantics),   cmocka_unit_test(long_words_and_texts),
+        cmocka_unit_test(hostile_files),      cmocka_unit_test(one_file_form),
+        cmocka_unit_test(learns_by_hand),     cmocka_unit_test(learns_as_defined),
+        cmocka_unit_test(saved_is_the_same),  cmocka_unit_test(memory_failures),
     };
     return cmocka_run_group_tests(tests, open_clip, close_clip);
 }
