@@ -19,11 +19,12 @@
 
 struct cli;
 struct command {
-    const char *name;    /* "encode", "eval retrieval" */
-    const char *summary; /* one line of the overview */
-    const char *usage;   /* what follows "meridian NAME" */
-    const char *notes;   /* more for the help page, or NULL */
-    const char *example; /* one whole command line */
+    const char *name;                /* "encode", "eval retrieval" */
+    const char *summary;             /* one line of the overview */
+    const char *usage;               /* what follows "meridian NAME" */
+    const char *notes;               /* more for the help page, or NULL */
+    void (*add_help)(struct str *b); /* still more, made of a registry, or NULL */
+    const char *example;             /* one whole command line */
     const struct opt *options;
     size_t size;            /* of the options struct */
     const struct opt *more; /* a second table (of room train …), or NULL, for a struct that lies */
@@ -109,6 +110,11 @@ int cli_command_line(const struct cli *c, struct str *out, const char *leave_out
 /* dataset_open that knows: the emoji world has splits, `fallback` is taken there when `split` is NULL; "all" is every
  * row. */
 int cli_dataset(struct dataset **d, const char *spec, const char *split, const char *fallback, struct dataset_opt *opt);
+
+/* Where relative picture paths of a dataset start, absolute; "" when unknown. */
+void cli_path_base(const char *spec, char *out, size_t n);
+/* The same for a set: `given` if not NULL, the emoji world's folder, or field path_base of set.json; NULL: unknown. */
+const char *cli_set_base(const struct set *s, const char *given, char *out, size_t n);
 
 /* The registry (cmd_list.h). */
 const struct command *command_at(int i); /* NULL past the end */

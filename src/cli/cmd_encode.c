@@ -269,7 +269,7 @@ static int encode_data(struct cli *c, const struct encode_opt *o, const struct m
              "%s: the model folder has no tokenizer (vocab.json and merges.txt), so captions cannot be encoded",
              o->model);
     TRY(cli_dataset(&d, o->data, o->split, NULL, &which));
-    log_info("%s: %s", o->data, d->description);
+    log_info("%s", d->description);
     snprintf(protocol, sizeof protocol, "split %s, captions %s", o->split ? o->split : "all", o->captions);
     struct encode_job job = {.m = m,
                              .d = d,

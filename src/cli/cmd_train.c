@@ -176,7 +176,7 @@ static int prepare(struct job *j)
              "%s: the model folder has no tokenizer (vocab.json and merges.txt); meridian init makes a model with one",
              o->model);
     TRY(cli_dataset(&j->d, o->data, o->split, "train", &which));
-    log_info("training on %s: %s", o->data, j->d->description);
+    log_info("training on %s", j->d->description);
     TRY(make_identity(j));
     TRY(make_config(j));
     if (wants_validation(o)) {
@@ -261,13 +261,22 @@ static int run(struct cli *c)
     return rc;
 }
 
+static void list_losses(struct str *b)
+{
+    const struct loss_kind *k;
+    for (int i = 0; (k = loss_at(i)); i++) {
+        str_add(b, "\nloss %s: %s; its options, as --loss-opt KEY=VALUE:\n", k->name, k->help);
+        opt_add_help(b, k->options);
+    }
+}
+
 const struct command command_train = {
     .name = "train",
     .summary = "train a model's encoders on pictures and captions",
     .usage = "--model M --data SPEC --out RUN",
-    .notes =
-        "Ctrl-C keeps the work: a checkpoint is written, and the same command with --resume goes on to the same bits.\n"
-        "Losses: clip (--loss-opt targets=identity|match temperature=X).\n",
+    .notes = "Ctrl-C keeps the work: a checkpoint is written, and the same command with --resume goes on to the same "
+             "bits.\n",
+    .add_help = list_losses,
     .example = "meridian train --model fresh --data emoji --augment --epochs 60 --batch 256 --lr 1e-3 --out run",
     .options = options,
     .size = sizeof(struct train_cmd),

@@ -2,6 +2,7 @@
 #include "cli/cli.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -100,4 +101,39 @@ int cli_dataset(struct dataset **d, const char *spec, const char *split, const c
         split = fallback;
     opt->split = split && !strcmp(split, "all") ? NULL : split;
     return dataset_open(d, spec, opt);
+}
+
+/* ---- where pictures lie
+ * ------------------------------------------------------------------------------------------------ */
+
+void cli_path_base(const char *spec, char *out, size_t n)
+{
+    char path[PATH_MAX], full[PATH_MAX];
+    out[0] = 0;
+    if (!strcmp(spec, "emoji")) /* wherever this machine keeps it: cli_set_base asks again */
+        return;
+    bool folder = str_starts(spec, "folder:");
+    const char *at = strchr(spec, ':');
+    if (!at || strlen(at) >= sizeof path)
+        return;
+    strcpy(path, at + 1);
+    char *slash = strrchr(path, '/');
+    if (!folder && slash)
+        slash[slash == path] = 0;
+    if (!realpath(folder || slash ? path : ".", full) || strlen(full) >= n)
+        return;
+    strcpy(out, full);
+}
+
+const char *cli_set_base(const struct set *s, const char *given, char *out, size_t n)
+{
+    if (given)
+        return given;
+    if (!strcmp(s->data, "emoji") && emoji_world_path(out, n) == 0)
+        return out;
+    const char *stored = s->json ? json_string_value(json_object_get(s->json, "path_base")) : NULL;
+    if (!stored || !*stored || strlen(stored) >= n)
+        return NULL;
+    strcpy(out, stored);
+    return out;
 }

@@ -222,9 +222,11 @@ static int commit(struct encoder *e)
     const char **images = NULL, **texts = NULL;
     int64_t n_pairs = 0;
     struct set_pair *pairs = mem_calloc((size_t)d->n_pairs + 1, sizeof *pairs);
-    json_t *extra = json_pack("{s:s, s:I, s:I, s:s, s:s}", "data_fingerprint", d->fingerprint, "n_failed",
+    char base[2048];
+    cli_path_base(d->spec, base, sizeof base);
+    json_t *extra = json_pack("{s:s, s:I, s:I, s:s, s:s, s:s}", "data_fingerprint", d->fingerprint, "n_failed",
                               (json_int_t)e->got.n_failed, "n_truncated", (json_int_t)e->got.n_truncated, "made_by",
-                              "meridian " MERIDIAN_VERSION, "numbers", e->job->low ? "bf16" : "f32");
+                              "meridian " MERIDIAN_VERSION, "numbers", e->job->low ? "bf16" : "f32", "path_base", base);
     int rc = pairs && extra ? 0 : err_set(ERR_MEMORY, "no memory for the tables of %s", e->job->out);
     for (int64_t i = 0; rc == 0 && i < d->n_pairs; i++) {
         struct set_pair p = {e->image_row[d->pairs[i].image], e->text_row[d->pairs[i].text]};

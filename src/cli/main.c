@@ -115,6 +115,10 @@ static void print_help(const struct cli *c)
     printf("\noptions:\n%s", b.s ? b.s : "");
     if (d->notes)
         printf("\n%s", d->notes);
+    str_clear(&b);
+    if (d->add_help)
+        d->add_help(&b);
+    printf("%s", b.n ? b.s : "");
     printf("\nexample:\n  %s\n", d->example);
     str_free(&b);
 }
