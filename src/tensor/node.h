@@ -32,12 +32,21 @@ struct node {
     struct node *prev;
 };
 
+/* Gradients given back during a backward pass, for reuse by size. */
+enum { TAPE_SPARE = 32 };
+struct spare_grad {
+    void *p;
+    int64_t n;
+};
+
 struct tape {
     const struct engine *e;
     struct tape_opt opt;
     struct arena *step, *scratch;
     size_t real; /* bytes of the engine's number */
     struct node *last;
+    struct spare_grad spare[TAPE_SPARE];
+    int n_spare;
     int error;
     char message[1024];
 };

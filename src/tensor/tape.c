@@ -2,7 +2,8 @@
  *
  * Define-by-run reverse mode (Griewank and Walther 2008, chapter 3): every recorded op appends a node; backward walks
  * the list from the end, so every gradient is complete when its node is reached. Gradients of intermediate results
- * appear, zeroed, when first written; a node whose output got none is skipped. A second backward on the same tape
+ * appear, zeroed, when first written, and are given back for reuse once their node has been walked (about half of a
+ * step's memory otherwise, all of it cold); a node whose output got none is skipped. A second backward on the same tape
  * starts with fresh intermediate gradients, so gradients injected at several outputs add up correctly in the leaves.
  *
  * Two arenas: `step` holds activations, nodes and gradients until reset; `scratch` holds what one forward or backward
@@ -54,6 +55,7 @@ void tape_reset(struct tape *t)
 {
     arena_reset(t->step);
     arena_reset(t->scratch);
+    t->n_spare = 0;
     t->last = NULL;
     t->error = 0;
     t->message[0] = 0;
@@ -293,6 +295,27 @@ bool node_wants(const struct node *n, int i)
     return i < n->n_in && wants_grad(n->in[i]);
 }
 
+/* Zeroed memory for a gradient: a given-back one of the same size when there is one, still warm in the cache. */
+static void *grad_take(struct tape *t, int64_t n)
+{
+    for (int i = t->n_spare - 1; i >= 0; i--)
+        if (t->spare[i].n == n) {
+            void *p = t->spare[i].p;
+            t->spare[i] = t->spare[--t->n_spare];
+            t->e->fill(t->e, p, 0.0, n);
+            return p;
+        }
+    return arena_calloc(t->step, (size_t)n, t->real);
+}
+
+/* The node that made x has been walked: nothing reads this gradient any more. */
+static void grad_give_back(struct tape *t, struct tensor *x)
+{
+    if (t->n_spare < TAPE_SPARE)
+        t->spare[t->n_spare++] = (struct spare_grad){x->grad, x->n};
+    x->grad = NULL;
+}
+
 /* Views resolve to their base; x->grad of a view is filled in so that a caller can read it. */
 static void *grad_of(struct tape *t, struct tensor *x)
 {
@@ -300,7 +323,7 @@ static void *grad_of(struct tape *t, struct tensor *x)
         return NULL;
     struct tensor *r = root_of(x);
     if (!r->grad) {
-        r->grad = arena_calloc(t->step, (size_t)r->n, t->real);
+        r->grad = grad_take(t, r->n);
         if (!r->grad) {
             tape_poison(t, ERR_MEMORY);
             return NULL;
@@ -436,8 +459,10 @@ static int backward(struct tensor *x, const void *grad)
     else
         t->e->scale_add(t->e, 1.0, seed, 1.0, seed, 1);
     for (struct node *n = t->last; n; n = n->prev)
-        if (n->out->grad)
+        if (n->out->grad) {
             TRY(node_backward(n));
+            grad_give_back(t, n->out);
+        }
     return 0;
 }
 
