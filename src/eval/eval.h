@@ -6,81 +6,96 @@
 #include "base/base.h"
 #include "space/space.h"
 
-struct interval { double value, low, high; };               /* 95 % percentile bootstrap over queries (or rows); NaN: cannot be computed */
+struct interval {
+    double value, low, high;
+}; /* 95 % percentile bootstrap over queries (or rows); NaN: cannot be computed */
 
 /* The registry of measures (measure_list.h): where each stands in the JSON, what it says, which way is better. */
 struct eval_measure {
-    const char *command;    /* "eval retrieval" or "eval geometry" */
-    const char *key;        /* "uniformity.cross": path in the command's object (in each direction's for retrieval) */
-    const char *text;       /* one line for tables and figures */
-    int better;             /* +1 higher, -1 lower, 0 neither */
+    const char *command; /* "eval retrieval" or "eval geometry" */
+    const char *key;     /* "uniformity.cross": path in the command's object (in each direction's for retrieval) */
+    const char *text;    /* one line for tables and figures */
+    int better;          /* +1 higher, -1 lower, 0 neither */
 };
 const struct eval_measure *eval_measures(int *n);
 
 struct eval_opt {
-    int64_t bootstrap;      /* resamples; 0 = 1000, negative: no intervals (low and high NaN) */
+    int64_t bootstrap; /* resamples; 0 = 1000, negative: no intervals (low and high NaN) */
     uint64_t seed;
-    double temperature;     /* tau of the softmax in calibration; 0: 1 / logit_scale of the set, or 0.01 */
+    double temperature;            /* tau of the softmax in calibration; 0: 1 / logit_scale of the set, or 0.01 */
     int64_t bins_width, bins_mass; /* 0 = 15 and 10 */
 };
 
-/* ---- retrieval (m_retrieval.c, m_calibration.c) -------------------------------------------------------------------------------------- */
+/* ---- retrieval (m_retrieval.c, m_calibration.c) --------------------------------------------------------------- */
 
-/* Tie rule: strict rank = number of non-positive items better by more than 1e-9 than the best positive (ties count as hits); the
- * pessimistic rank counts all ties against. A query without a positive is left out and counted in n_without. */
+/* Tie rule: strict rank = number of non-positive items better by more than 1e-9 than the best positive (ties count as
+ * hits); the pessimistic rank counts all ties against. A query without a positive is left out and counted in n_without.
+ */
 #define EVAL_MAX_BINS 64
-struct calibration_bin { int64_t n; double accuracy, confidence; };
+struct calibration_bin {
+    int64_t n;
+    double accuracy, confidence;
+};
 struct retrieval {
     int64_t n_queries, n_gallery, n_without, n_ties;
-    struct interval recall[3];          /* @1 @5 @10, strict rank */
+    struct interval recall[3];                   /* @1 @5 @10, strict rank */
     double recall_pessimistic[3], recall_mid[3]; /* mid: rank = mean of strict and pessimistic */
-    struct interval mrr, median_rank;   /* ranks from 1 */
+    struct interval mrr, median_rank;            /* ranks from 1 */
     double mean_rank;
-    double temperature;                 /* the tau used for the five below */
+    double temperature; /* the tau used for the five below */
     struct interval ece, ece_equal_mass, brier, nll;
     double fitted_temperature, ece_fitted; /* tau of least NLL (positives' total mass), and the ECE it gives */
-    int64_t n_fit;                      /* queries the fit used: all, or a seeded sample when the scores would not fit in memory */
+    int64_t n_fit; /* queries the fit used: all, or a seeded sample when the scores would not fit in memory */
     int n_bins_width, n_bins_mass;
     struct calibration_bin bins_width[EVAL_MAX_BINS], bins_mass[EVAL_MAX_BINS];
-    int64_t *queries;                   /* [n_queries] row of each query in its side */
-    int32_t *rank;                      /* [n_queries] strict rank from 0 */
-    int32_t *rank_pessimistic;          /* [n_queries] */
-    double *confidence;                 /* [n_queries] largest softmax probability over the gallery */
-    double *query_nll, *query_brier;    /* [n_queries] */
+    int64_t *queries;                /* [n_queries] row of each query in its side */
+    int32_t *rank;                   /* [n_queries] strict rank from 0 */
+    int32_t *rank_pessimistic;       /* [n_queries] */
+    double *confidence;              /* [n_queries] largest softmax probability over the gallery */
+    double *query_nll, *query_brier; /* [n_queries] */
 };
 /* direction 0: image to text, 1: text to image. Blocked: never the full matrix. */
 int eval_retrieval(const struct set *s, int direction, const struct eval_opt *opt, struct retrieval *out);
 void retrieval_free(struct retrieval *r);
-json_t *retrieval_to_json(const struct retrieval *r);       /* keys of cli.md: recall, recall_ci, mrr, median_rank, ece, … */
+json_t *retrieval_to_json(const struct retrieval *r); /* keys of cli.md: recall, recall_ci, mrr, median_rank, ece, … */
 
-/* ---- geometry (m_geometry.c) ------------------------------------------------------------------------------------------------------------- */
+/* ---- geometry (m_geometry.c) ---------------------------------------------------------------------------------- */
 
-struct histogram { int n_bins; double low, high; int64_t *count; int64_t total; };
+struct histogram {
+    int n_bins;
+    double low, high;
+    int64_t *count;
+    int64_t total;
+};
 struct geometry {
     int64_t n_images, n_texts, n_pairs, width;
-    struct interval alignment;          /* mean squared distance of the pairs; lower is better */
+    struct interval alignment;             /* mean squared distance of the pairs; lower is better */
     struct interval relative_alignment[2]; /* pair minus nearest other item; [0] image anchor, [1] text anchor */
     struct interval uniformity_image, uniformity_text, uniformity_pooled, uniformity_cross; /* ln mean exp(-2 d^2) */
-    struct interval centroid_distance, linear_separability; /* separability: accuracy of a logistic classifier on held-out 20 % */
+    struct interval centroid_distance,
+        linear_separability; /* separability: accuracy of a logistic classifier on held-out 20 % */
     struct interval effective_rank_image, effective_rank_text, effective_rank_pooled;
     struct interval matched, unmatched, image_image, text_text; /* mean cosines */
     struct histogram hist_matched, hist_unmatched, hist_image, hist_text;
     int64_t n_spectrum;
     double *spectrum_image, *spectrum_text; /* singular values, descending [width] */
 };
-/* Pairwise measures stream in blocks; intervals of pairwise measures by bootstrap over rows (row sums kept, not pairs). */
+/* Pairwise measures stream in blocks; intervals of pairwise measures by bootstrap over rows (row sums kept, not pairs).
+ */
 int eval_geometry(const struct set *s, const struct eval_opt *opt, struct geometry *out);
 void geometry_free(struct geometry *g);
 json_t *geometry_to_json(const struct geometry *g);
-/* ln of the mean of exp(-2 d^2) over the unordered pairs of n rows [n,d], streamed; memory n + a block. NaN for n < 2. */
+/* ln of the mean of exp(-2 d^2) over the unordered pairs of n rows [n,d], streamed; memory n + a block. NaN for n < 2.
+ */
 int eval_uniformity(const float *x, int64_t n, int64_t d, const struct eval_opt *opt, struct interval *out);
 
-/* ---- bootstrap (bootstrap.c) ---------------------------------------------------------------------------------------------------------------- */
+/* ---- bootstrap (bootstrap.c) ---------------------------------------------------------------------------------- */
 
 /* Percentile interval of the mean of values[n] (NaN entries skipped). */
 struct interval bootstrap_mean(const double *values, int64_t n, int64_t resamples, uint64_t seed);
 /* General: stat(ctx, index[n]) for resampled indices; value is stat of the identity. */
-struct interval bootstrap_stat(double (*stat)(void *ctx, const int64_t *index, int64_t n), void *ctx, int64_t n, int64_t resamples, uint64_t seed);
-json_t *interval_to_json(struct interval i);                /* {"value":…, "low":…, "high":…} */
+struct interval bootstrap_stat(double (*stat)(void *ctx, const int64_t *index, int64_t n), void *ctx, int64_t n,
+                               int64_t resamples, uint64_t seed);
+json_t *interval_to_json(struct interval i); /* {"value":…, "low":…, "high":…} */
 
 #endif

@@ -8,14 +8,16 @@
  * is computed again in double. */
 #define EXACT_ROWS 4096
 
-/* ---- scores.c: blocks of cosines ---------------------------------------------------------------------------------- */
+/* ---- scores.c: blocks of cosines ------------------------------------------------------------------------------ */
+* /
 
-struct rows {
+    struct rows {
     const float *x; /* [n,d], any length */
     int64_t n, d;
     double *inverse; /* [n] 1 / length */
 };
-int rows_open(struct rows *r, const float *x, int64_t n, int64_t d, const char *side); /* ERR_NONFINITE names side and row */
+int rows_open(struct rows *r, const float *x, int64_t n, int64_t d,
+              const char *side); /* ERR_NONFINITE names side and row */
 void rows_close(struct rows *r);
 double rows_cosine(const struct rows *a, int64_t i, const struct rows *b, int64_t j); /* the double truth */
 
@@ -34,40 +36,41 @@ void scorer_left(struct scorer *s, const struct rows *a, const int64_t *index, i
 /* out [na, ld] gets the cosines of the loaded left block (na rows) and rows j0 .. j0+nb of b. */
 void scorer_block(struct scorer *s, int64_t na, const struct rows *b, int64_t j0, int64_t nb, double *out, int64_t ld);
 
-/* ---- bootstrap.c ---------------------------------------------------------------------------------------------------- */
+/* ---- bootstrap.c ---------------------------------------------------------------------------------------------- */
+* /
 
-int64_t bootstrap_resamples(const struct eval_opt *opt); /* 1000 for 0, 0 for negative */
+    int64_t bootstrap_resamples(const struct eval_opt *opt); /* 1000 for 0, 0 for negative */
 /* How often each of n rows is drawn in one resample of n. */
 void bootstrap_counts(struct rng *r, int64_t n, uint32_t *counts);
 /* 2.5 and 97.5 % of the finite ones among v[n]; v is sorted in place. NaN when there are none or the value is NaN. */
 struct interval bootstrap_interval(double value, double *v, int64_t n);
 
-/* ---- m_calibration.c -------------------------------------------------------------------------------------------------- */
+/* ---- m_calibration.c ------------------------------------------------------------------------------------------ */
 
 /* Expected calibration error; weights may be NULL (all 1). order: rows by ascending confidence (equal mass only). */
 double ece_equal_width(const double *confidence, const bool *correct, const uint32_t *weights, int64_t n, int n_bins,
                        struct calibration_bin *bins);
-double ece_equal_mass(const double *confidence, const bool *correct, const uint32_t *weights, const int64_t *order, int64_t n,
-                      int n_bins, struct calibration_bin *bins);
+double ece_equal_mass(const double *confidence, const bool *correct, const uint32_t *weights, const int64_t *order,
+                      int64_t n, int n_bins, struct calibration_bin *bins);
 
 /* Scores kept for the temperature fit: row q is s - max(s) over the gallery, positives marked. */
 struct fit_rows {
-    int64_t n, m;    /* queries kept, gallery */
-    float *gap;      /* [n,m] s - max */
-    uint8_t *hit;    /* [n,m] is a positive */
-    bool *correct;   /* [n] */
+    int64_t n, m;  /* queries kept, gallery */
+    float *gap;    /* [n,m] s - max */
+    uint8_t *hit;  /* [n,m] is a positive */
+    bool *correct; /* [n] */
     int64_t filled;
 };
 int fit_temperature(const struct fit_rows *f, int n_bins, double *temperature, double *ece);
 
-/* ---- pairwise.c: sums over all pairs of rows, streamed --------------------------------------------------------------- */
+/* ---- pairwise.c: sums over all pairs of rows, streamed -------------------------------------------------------- */
 
 /* h = exp(-2 d^2) = exp(4 cos - 4). Within one side: unordered pairs, only [0] is used. Across: a is [0], b is [1]. */
 struct pair_sums {
-    int64_t count;             /* pairs */
-    double h, c;               /* sums of h and of the cosine */
+    int64_t count;               /* pairs */
+    double h, c;                 /* sums of h and of the cosine */
     double *row_h[2], *row_c[2]; /* [n] the same by row, the row's partners only */
-    struct histogram *hist;    /* cosines, or NULL; across: without the positives */
+    struct histogram *hist;      /* cosines, or NULL; across: without the positives */
     /* Across only: positives, and for each row the best cosine among the others. */
     const int64_t *first, *positive; /* by row of a, ascending */
     double positive_c, *row_positive_c[2], *best[2];
@@ -79,17 +82,18 @@ int pairs_across(struct pair_sums *p, const struct rows *a, const struct rows *b
 int histogram_open(struct histogram *h);
 void histogram_add(struct histogram *h, double x);
 
-/* ---- separability.c ---------------------------------------------------------------------------------------------------- */
+/* ---- separability.c ------------------------------------------------------------------------------------------- */
 
 int eval_separability(const struct rows *a, const struct rows *b, const struct eval_opt *opt, struct interval *out);
 
-/* ---- m_spectrum.c -------------------------------------------------------------------------------------------------------- */
+/* ---- m_spectrum.c --------------------------------------------------------------------------------------------- */
 
 /* Spectrum and effective rank of the rows of up to two sides; spectrum [d] may be NULL. influence[k] [n of side k] gets
  * each row's first-order effect on the effective rank. */
-int eval_spectrum(const struct rows *const *sides, int n_sides, double *rank, double *const *influence, double *spectrum);
+int eval_spectrum(const struct rows *const *sides, int n_sides, double *rank, double *const *influence,
+                  double *spectrum);
 
-/* ---- result.c ------------------------------------------------------------------------------------------------------------ */
+/* ---- result.c ------------------------------------------------------------------------------------------------- */
 
 /* o[key] = x, or null and "key: why" in o["why"]. */
 int result_put(json_t *o, const char *key, double x, const char *why);

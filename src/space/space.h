@@ -6,21 +6,29 @@
 #include "base/base.h"
 #include "io/io.h"
 
-/* ---- sets (set.c): a folder anybody can open without us, docs/formats.md ------------------------------------------------- */
+/* ---- sets (set.c): a folder anybody can open without us, docs/formats.md -------------------------------------- */
 
-struct set_pair { int64_t image, text; };
-struct set_side { int64_t n; float *x; struct table meta; bool has_meta; }; /* x [n, width] fp32, rows of unit length if set.unit */
+struct set_pair {
+    int64_t image, text;
+};
+struct set_side {
+    int64_t n;
+    float *x;
+    struct table meta;
+    bool has_meta;
+}; /* x [n, width] fp32, rows of unit length if set.unit */
 struct set {
     char *path;
     int64_t width;
     bool unit;
     struct set_side image, text;
     int64_t n_pairs;
-    struct set_pair *pairs;             /* sorted by image, then text; many to many */
-    const char *model, *fingerprint;    /* name and SHA-256 of weights + preprocessing + tokenizer; "" when unknown (plain npy) */
-    const char *data, *protocol;        /* dataset spec and what was encoded; "" when unknown */
-    double logit_scale;                 /* the model's exp(logit_scale); 0 when unknown */
-    json_t *json;                       /* set.json as read */
+    struct set_pair *pairs; /* sorted by image, then text; many to many */
+    const char *model,
+        *fingerprint; /* name and SHA-256 of weights + preprocessing + tokenizer; "" when unknown (plain npy) */
+    const char *data, *protocol; /* dataset spec and what was encoded; "" when unknown */
+    double logit_scale;          /* the model's exp(logit_scale); 0 when unknown */
+    json_t *json;                /* set.json as read */
     struct arena *arena;
 };
 int set_open(struct set **s, const char *dir);
@@ -37,36 +45,50 @@ struct set_info {
     int64_t width;
     bool unit;
 };
-struct set_table { int n_cols; const char *const *cols, *const *cells; int64_t n_rows; }; /* cells [n_rows, n_cols] */
+struct set_table {
+    int n_cols;
+    const char *const *cols, *const *cells;
+    int64_t n_rows;
+}; /* cells [n_rows, n_cols] */
 struct set_writer;
 int set_writer_open(struct set_writer **w, const char *dir, bool force, const struct set_info *info);
 int set_writer_images(struct set_writer *w, const float *x, int64_t n);
 int set_writer_texts(struct set_writer *w, const float *x, int64_t n);
 int set_writer_commit(struct set_writer **w, const struct set_table *images, const struct set_table *texts,
-                      const struct set_pair *pairs, int64_t n_pairs, const json_t *extra); /* extra: more keys of set.json, or NULL */
+                      const struct set_pair *pairs, int64_t n_pairs,
+                      const json_t *extra); /* extra: more keys of set.json, or NULL */
 void set_writer_abort(struct set_writer **w);
 
-/* ---- search (topk.c): exact, blocked, never the full matrix; ties to the lower row; non-finite scores never rank ------------- */
+/* ---- search (topk.c): exact, blocked, never the full matrix; ties to the lower row; non-finite scores never rank ---
+ */
 
-struct hit { int64_t row; float score; };
+struct hit {
+    int64_t row;
+    float score;
+};
 /* hits [n_queries, k], best first; rows missing when n < k have row -1. queries [n_queries, d], bank [n, d]. */
-int space_topk(const float *queries, int64_t n_queries, const float *bank, int64_t n, int64_t d, int64_t k, struct hit *hits);
+int space_topk(const float *queries, int64_t n_queries, const float *bank, int64_t n, int64_t d, int64_t k,
+               struct hit *hits);
 
-/* ---- shape (sphere.c, pca.c) -------------------------------------------------------------------------------------------------------- */
+/* ---- shape (sphere.c, pca.c) ---------------------------------------------------------------------------------- */
 
 /* All in double, streamed in blocks of rows; x [n,d] is normalised to unit length first where a row is not. */
-int space_normalize(float *x, int64_t n, int64_t d, int64_t *first_zero_row); /* ERR_NONFINITE for a zero or non-finite row */
+int space_normalize(float *x, int64_t n, int64_t d,
+                    int64_t *first_zero_row); /* ERR_NONFINITE for a zero or non-finite row */
 int space_mean(const float *x, int64_t n, int64_t d, double *mean);
-double space_dot(const float *a, const float *b, int64_t d);  /* in double, one fixed order */
-/* inverse [n]: 1 / length of each row. ERR_NONFINITE for a zero or non-finite row, its index in first_bad_row (or NULL). */
+double space_dot(const float *a, const float *b, int64_t d); /* in double, one fixed order */
+/* inverse [n]: 1 / length of each row. ERR_NONFINITE for a zero or non-finite row, its index in first_bad_row (or
+ * NULL). */
 int space_inverse_norms(const float *x, int64_t n, int64_t d, double *inverse, int64_t *first_bad_row);
 /* Rows i0 .. i0+n of x, each of unit length, minus mean, in double: out [n,d]. */
 int space_center_rows(const float *x, int64_t i0, int64_t n, int64_t d, const double *mean, double *out);
 /* Mean [d] and scatter matrix sum (x - mean)(x - mean)^T [d,d] of the unit rows; n = 0 gives zeros. */
 int space_scatter(const float *x, int64_t n, int64_t d, double *mean, double *scatter);
-/* Eigenvectors of a scatter matrix of n rows, in its rows, descending, largest entry positive; variances [d] = eigenvalues / (n - 1). */
+/* Eigenvectors of a scatter matrix of n rows, in its rows, descending, largest entry positive; variances [d] =
+ * eigenvalues / (n - 1). */
 int space_eigen(int64_t n, int64_t d, double *scatter, double *variances);
-/* First k principal axes of rows (mean removed): axes [k,d], variances [k], mean [d]. Via LAPACK ssyevd/dsyevd of the covariance. */
+/* First k principal axes of rows (mean removed): axes [k,d], variances [k], mean [d]. Via LAPACK ssyevd/dsyevd of the
+ * covariance. */
 int space_pca(const float *x, int64_t n, int64_t d, int64_t k, double *mean, double *axes, double *variances);
 /* Singular values of the centred matrix / sqrt(n - 1): d values, descending. */
 int space_spectrum(const float *x, int64_t n, int64_t d, double *values);
