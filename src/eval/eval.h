@@ -57,7 +57,7 @@ struct retrieval {
 /* direction 0: image to text, 1: text to image. Blocked: never the full matrix. */
 int eval_retrieval(const struct set *s, int direction, const struct eval_opt *opt, struct retrieval *out);
 void retrieval_free(struct retrieval *r);
-json_t *retrieval_to_json(const struct retrieval *r); /* keys of cli.md: recall, recall_ci, mrr, median_rank, ece, … */
+json_t *retrieval_to_json(const struct retrieval *r); /* keys of cli.md: recall, recall_ci, mrr … */
 
 /* ---- geometry (m_geometry.c) ---------------------------------------------------------------------------------- */
 

@@ -9,9 +9,8 @@
 #define EXACT_ROWS 4096
 
 /* ---- scores.c: blocks of cosines ------------------------------------------------------------------------------ */
-* /
 
-    struct rows {
+struct rows {
     const float *x; /* [n,d], any length */
     int64_t n, d;
     double *inverse; /* [n] 1 / length */
@@ -37,9 +36,8 @@ void scorer_left(struct scorer *s, const struct rows *a, const int64_t *index, i
 void scorer_block(struct scorer *s, int64_t na, const struct rows *b, int64_t j0, int64_t nb, double *out, int64_t ld);
 
 /* ---- bootstrap.c ---------------------------------------------------------------------------------------------- */
-* /
 
-    int64_t bootstrap_resamples(const struct eval_opt *opt); /* 1000 for 0, 0 for negative */
+int64_t bootstrap_resamples(const struct eval_opt *opt); /* 1000 for 0, 0 for negative */
 /* How often each of n rows is drawn in one resample of n. */
 void bootstrap_counts(struct rng *r, int64_t n, uint32_t *counts);
 /* 2.5 and 97.5 % of the finite ones among v[n]; v is sorted in place. NaN when there are none or the value is NaN. */

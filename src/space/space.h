@@ -59,8 +59,7 @@ int set_writer_commit(struct set_writer **w, const struct set_table *images, con
                       const json_t *extra); /* extra: more keys of set.json, or NULL */
 void set_writer_abort(struct set_writer **w);
 
-/* ---- search (topk.c): exact, blocked, never the full matrix; ties to the lower row; non-finite scores never rank ---
- */
+/* ---- search (topk.c): exact, blocked; ties to the lower row; non-finite scores never rank ----------------------- */
 
 struct hit {
     int64_t row;
