@@ -620,6 +620,27 @@ static void test_pool(void **state)
     }
 }
 
+static void test_distance(void **state)
+{
+    (void)state;
+    for (uint32_t t = 0; t < 21; t++) {
+        int64_t n = size_at(t), m = size_at(t / 3), d = size_at(t + 2);
+        float *a = numbers(n * d), *b = numbers(m * d), *y0 = numbers(n * m), *y1 = numbers(n * m),
+              *dy = numbers(n * m);
+        memcpy(b, a, (size_t)d * sizeof *b); /* a pair without distance */
+        assert_int_equal(ref->distance_fwd(ref, n, m, d, a, b, y0), 0);
+        assert_int_equal(cpu->distance_fwd(cpu, n, m, d, a, b, y1), 0);
+        assert_true(y1[0] == 0.0f);
+        float *da0 = numbers(n * d), *db0 = numbers(m * d), *da1 = twin(da0, n * d), *db1 = twin(db0, m * d);
+        assert_int_equal(ref->distance_bwd(ref, n, m, d, a, b, dy, da0, db0), 0);
+        assert_int_equal(cpu->distance_bwd(cpu, n, m, d, a, b, dy, da1, db1), 0);
+        same("distance", y0, y1, n * m, 1e-5);
+        same("distance da", da0, da1, n * d, 1e-5);
+        same("distance db", db0, db1, m * d, 1e-5);
+        drop(a, b, dy, NULL);
+    }
+}
+
 /* ---- the engine itself --------------------------------------------------------------------------------------------
  */
 
@@ -673,12 +694,13 @@ static int open_engines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open),    cmocka_unit_test(test_matmul),        cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_acts),    cmocka_unit_test(test_lines),         cmocka_unit_test(test_binary),
-        cmocka_unit_test(test_reduce),  cmocka_unit_test(test_norms),         cmocka_unit_test(test_l2_normalize),
-        cmocka_unit_test(test_softmax), cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_embed),   cmocka_unit_test(test_movement),      cmocka_unit_test(test_adamw),
-        cmocka_unit_test(test_conv),    cmocka_unit_test(test_pool),          cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_open),     cmocka_unit_test(test_matmul),        cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_acts),     cmocka_unit_test(test_lines),         cmocka_unit_test(test_binary),
+        cmocka_unit_test(test_reduce),   cmocka_unit_test(test_norms),         cmocka_unit_test(test_l2_normalize),
+        cmocka_unit_test(test_softmax),  cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_attention),
+        cmocka_unit_test(test_embed),    cmocka_unit_test(test_movement),      cmocka_unit_test(test_adamw),
+        cmocka_unit_test(test_conv),     cmocka_unit_test(test_pool),          cmocka_unit_test(test_threads),
+        cmocka_unit_test(test_distance),
     };
     return cmocka_run_group_tests_name("kernel cpu", tests, open_engines, NULL);
 }

@@ -111,6 +111,7 @@ int engine_cpu_open(struct engine *e, int threads)
     e->threads = threads;
     omp_set_num_threads(threads);
     fill(e, isa);
+    cpu_conv_fill(e);
 #ifdef HAVE_ONEDNN
     TRY(cpu_onednn_open(e, isa >= ISA_AVX512_BF16));
     const char *products = cpu_onednn_version();

@@ -7,9 +7,8 @@
  * three times the code for the same machine instructions.
  *
  * The thread that calls the engine is alone (one compute thread), so scratch memory and the table are static.
- * libgomp reads OMP_WAIT_POLICY and GOMP_SPINCOUNT when it is loaded, before any code of ours runs; on a machine shared
- * with other jobs set OMP_WAIT_POLICY=passive in the environment, else waiting threads burn the time of working ones.
- */
+ * How long waiting threads spin is libgomp's affair and decided before main: see cpu_wait.c. A program without it that
+ * shares its machine should run with OMP_WAIT_POLICY=passive. */
 #ifndef KERNEL_CPU_CPU_H
 #define KERNEL_CPU_CPU_H
 
@@ -31,9 +30,10 @@ extern struct cpu_vec cpu_vec;
 extern struct engine cpu_ref; /* the table as ref filled it */
 
 /* Grow-only scratch memory, one block a purpose; NULL with a message when memory is out. Contents are not kept. */
-enum cpu_scratch { SCRATCH_A, SCRATCH_B, SCRATCH_C, SCRATCH_CHUNKS, SCRATCH_HEADS, N_SCRATCHES };
+enum cpu_scratch { SCRATCH_A, SCRATCH_B, SCRATCH_C, SCRATCH_CHUNKS, SCRATCH_HEADS, SCRATCH_COLUMNS, N_SCRATCHES };
 void *cpu_scratch(enum cpu_scratch which, size_t n_bytes);
 
+void cpu_conv_fill(struct engine *e);
 int cpu_onednn_open(struct engine *e, bool native_bf16);
 const char *cpu_onednn_version(void);
 

@@ -283,7 +283,7 @@ static int attention_fwd(const struct engine *e, const struct attention_dims *d,
     float *memory = cpu_scratch(SCRATCH_HEADS, (size_t)(size * e->threads) * sizeof *memory);
     if (!memory)
         return ERR_MEMORY;
-    PRAGMA(omp parallel for schedule(static) num_threads(e->threads) private(s))
+    PRAGMA(omp parallel for schedule(dynamic) num_threads(e->threads) private(s))
     for (int64_t bh = 0; bh < d->batch * d->heads; bh++) {
         int64_t b = bh / d->heads, col = bh % d->heads * d->head_dim;
         head_buffers(&s, d, false, memory + size * omp_get_thread_num());
@@ -304,7 +304,7 @@ static int attention_bwd(const struct engine *e, const struct attention_dims *d,
     float *memory = cpu_scratch(SCRATCH_HEADS, (size_t)(size * e->threads) * sizeof *memory);
     if (!memory)
         return ERR_MEMORY;
-    PRAGMA(omp parallel for schedule(static) num_threads(e->threads) private(s))
+    PRAGMA(omp parallel for schedule(dynamic) num_threads(e->threads) private(s))
     for (int64_t bh = 0; bh < d->batch * d->heads; bh++) {
         int64_t b = bh / d->heads, col = bh % d->heads * d->head_dim;
         head_buffers(&s, d, true, memory + size * omp_get_thread_num());

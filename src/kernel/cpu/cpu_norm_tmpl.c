@@ -1,4 +1,4 @@
-/* kernel/cpu/cpu_norm_tmpl.c: norms, softmax and cross entropy, compiled once per instruction set.
+/* kernel/cpu/cpu_norm_tmpl.c: norms, softmax, cross entropy and distances, compiled once per instruction set.
  *
  * Rows are the unit of threads, numbers of a row the unit of vectors. Variances are two-pass, as in ref; a row of a few
  * hundred numbers stays in L1 between the passes. Gradients of weights are summed in chunks of rows fixed by n alone.
@@ -454,6 +454,50 @@ static void cross_entropy_bwd(const struct engine *e, int64_t n, int64_t c, cons
     }
 }
 
+/* ---- squared distances ------------------------------------------------------------------------------------------ */
+
+/* y [m] of one row a [d] to rows b [m, d]; sums of differences, see cpu_conv.c */
+static void distance_row(int64_t m, int64_t d, const float *a, const float *b, float *y)
+{
+    int64_t j = 0;
+    for (; j + 4 <= m; j += 4, b += 4 * d) {
+        const float *b1 = b + d, *b2 = b + 2 * d, *b3 = b + 3 * d;
+        float s0 = 0.0f, s1 = 0.0f, s2 = 0.0f, s3 = 0.0f;
+        PRAGMA(omp simd reduction(+ : s0, s1, s2, s3))
+        for (int64_t k = 0; k < d; k++) {
+            float d0 = a[k] - b[k], d1 = a[k] - b1[k], d2 = a[k] - b2[k], d3 = a[k] - b3[k];
+            s0 += d0 * d0;
+            s1 += d1 * d1;
+            s2 += d2 * d2;
+            s3 += d3 * d3;
+        }
+        y[j] = s0, y[j + 1] = s1, y[j + 2] = s2, y[j + 3] = s3;
+    }
+    for (; j < m; j++, b += d) {
+        float s = 0.0f;
+        VECTOR_SUM(s)
+        for (int64_t k = 0; k < d; k++)
+            s += (a[k] - b[k]) * (a[k] - b[k]);
+        y[j] = s;
+    }
+}
+
+static int distance_fwd(const struct engine *e, int64_t n, int64_t m, int64_t d, const void *a_, const void *b_,
+                        void *y_)
+{
+    enum { BAND = 64 }; /* rows of b that stay in L2 while all rows of a pass */
+    const float *a = a_, *b = b_;
+    float *y = y_;
+    ROWS(e->threads, n * m * d)
+    for (int64_t i0 = 0; i0 < n; i0 += 16) {
+        for (int64_t j0 = 0; j0 < m; j0 += BAND) {
+            for (int64_t i = i0; i < n && i < i0 + 16; i++)
+                distance_row(m - j0 < BAND ? m - j0 : BAND, d, a + i * d, b + j0 * d, y + i * m + j0);
+        }
+    }
+    return 0;
+}
+
 void CPU_FN(cpu_norm_fill)(struct engine *e)
 {
     e->layer_norm_fwd = layer_norm_fwd;
@@ -468,4 +512,5 @@ void CPU_FN(cpu_norm_fill)(struct engine *e)
     e->softmax_bwd = softmax_bwd;
     e->cross_entropy_fwd = cross_entropy_fwd;
     e->cross_entropy_bwd = cross_entropy_bwd;
+    e->distance_fwd = distance_fwd;
 }

@@ -13,7 +13,7 @@
  */
 #include "kernel/cpu/cpu.h"
 
-#include <math.h>
+#include <omp.h>
 #include <oneapi/dnnl/dnnl.h>
 #include <string.h>
 
@@ -186,6 +186,8 @@ static int find_entry(const struct product *key, struct entry **found)
 static int run_product(const struct product *key, const void *a, const void *b, const void *bias, float *c)
 {
     struct entry *t = NULL;
+    if (omp_get_max_threads() != dnn.threads) /* a setting of the calling thread: it may not be the one that opened */
+        omp_set_num_threads(dnn.threads);
     TRY(find_entry(key, &t));
     if (!t->primitive)
         return 0;

@@ -120,6 +120,17 @@ static void axpy(const struct engine *e, double alpha, const void *x_, void *y_,
         y[i] += a * x[i];
 }
 
+static void clamp_fwd(const struct engine *e, double lo_, double hi_, const void *x_, void *y_, int64_t n)
+{
+    const float *x = x_;
+    float *y = y_, lo = (float)lo_, hi = (float)hi_;
+    FLAT(e->threads, n)
+    for (int64_t i = 0; i < n; i++) {
+        float v = x[i] < lo ? lo : x[i];
+        y[i] = v > hi ? hi : v;
+    }
+}
+
 static void mask_mul(const struct engine *e, const uint8_t *keep, double scale, const void *x_, void *y_, int64_t n,
                      bool add)
 {
@@ -409,6 +420,7 @@ void CPU_FN(cpu_point_fill)(struct engine *e, struct cpu_vec *v)
     e->act_grad = act_grad;
     e->scale_add = scale_add;
     e->axpy = axpy;
+    e->clamp_fwd = clamp_fwd;
     e->mask_mul = mask_mul;
     e->sum_squares = sum_squares;
     e->adamw = adamw;
