@@ -7,7 +7,7 @@ static void make_patchify(struct op_case *c, struct rng *r)
 {
     c->i[0] = case_axis(c, r, 1, 3, 32);
     int64_t b = case_axis(c, r, 1, 2, 16), ch = case_axis(c, r, 1, 2, 3);
-    int64_t h = c->i[0] * (case_axis(c, r, 1, 2, 7)), w = c->i[0] * (case_axis(c, r, 1, 2, 7));
+    int64_t h = c->i[0] * ((c->big ? 7 : case_length(r, 1, 2))), w = c->i[0] * ((c->big ? 7 : case_length(r, 1, 2)));
     c->flop = (double)case_count(case_add(c, DOM_NORMAL, 4, (int64_t[]){b, ch, h, w}));
 }
 

@@ -4,7 +4,7 @@
 
 static void random_shape(const struct op_case *c, struct rng *r, int *n_dims, int64_t *shape)
 {
-    const int64_t large[] = {64, 50, 768};
+    const int64_t large[T_MAX_DIMS] = {64, 50, 768, 1, 1};
     *n_dims = c->big ? 3 : (int)case_length(r, 0, c->wide ? 3 : 4);
     for (int i = 0; i < *n_dims; i++)
         shape[i] = case_axis(c, r, 1, 3, large[i]);

@@ -4,7 +4,7 @@
 
 static void make_volume(struct op_case *c, struct rng *r)
 {
-    const int64_t large[3] = {64, 50, 768};
+    const int64_t large[T_MAX_DIMS] = {64, 50, 768, 1, 1};
     int64_t s[T_MAX_DIMS];
     int n = c->big ? 3 : (int)case_length(r, 1, c->wide ? 3 : 4);
     for (int i = 0; i < n; i++)

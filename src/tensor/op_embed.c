@@ -109,7 +109,7 @@ struct tensor *t_pick(struct tensor *x, const int32_t *index)
 struct tensor *t_diag(struct tensor *x)
 {
     if (!x || !x->tape)
-        return NULL;
+        return t_gather(x, NULL, 0); /* says what is wrong */
     struct tape *t = x->tape;
     if (x->n_dims != 2 || x->shape[0] != x->shape[1])
         return tape_poison(t, err_set(ERR_FAIL, "diag: input %s, expected [N,N]", shape_text(x)));

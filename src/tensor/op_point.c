@@ -256,14 +256,18 @@ struct tensor *t_sample_normal(struct tensor *mean, struct tensor *scale, struct
 {
     struct tape *t = tape_of(mean, scale);
     if (!mean || !scale || !t)
-        return NULL;
+        return t_add(mean, scale); /* says what is wrong */
     const struct tensor *big = mean->n >= scale->n ? mean : scale;
     return t_add(mean, t_mul(scale, t_normal_noise(t, big->n_dims, big->shape, r)));
 }
 
 struct tensor *t_detach(struct tensor *x)
 {
-    if (!x || !x->tape)
+    if (!x)
         return NULL;
+    if (!x->tape) {
+        err_set(ERR_FAIL, "detach: the input is not on a tape (see t_use)");
+        return NULL;
+    }
     return t_input(x->tape, x->n_dims, x->shape, x->data);
 }
