@@ -1,39 +1,49 @@
-/* data/data.h: the door of room data (level 2). Tokenizers, picture transforms, datasets, batches, prefetch. Hands out plain
- * arrays: float pixels, int32 ids; never a tensor. Includes base and io only. */
+/* data/data.h: the door of room data (level 2). Tokenizers, picture transforms, datasets, batches, prefetch. Hands out
+ * plain arrays: float pixels, int32 ids; never a tensor. Includes base and io only. */
 #ifndef DATA_DATA_H
 #define DATA_DATA_H
 
 #include "base/base.h"
 #include "io/io.h"
 
-/* ---- tokenizers (tokenizer.c, bpe.c, bpe_train.c) ----------------------------------------------------------------- */
+/* ---- tokenizers (tokenizer.c, bpe.c, bpe_train.c) -- */
 
-/* CLIP's byte-level BPE (Radford et al. 2021; Sennrich et al. 2016) read from tokenizer.json or vocab.json + merges.txt. */
+/* CLIP's byte-level BPE (Radford et al. 2021; Sennrich et al. 2016) read from tokenizer.json or vocab.json +
+ * merges.txt. */
 struct tokenizer;
-struct tokenizer_info { int64_t vocab_size; int32_t start_id, end_id, pad_id; char fingerprint[65]; /* SHA-256, hex */ };
+struct tokenizer_info {
+    int64_t vocab_size;
+    int32_t start_id, end_id, pad_id;
+    char fingerprint[65]; /* SHA-256, hex */
+};
 int tokenizer_open(struct tokenizer **t, const char *dir);
 void tokenizer_close(struct tokenizer **t);
 struct tokenizer_info tokenizer_info(const struct tokenizer *t);
 /* Ids without start and end, untruncated. *ids is allocated (mem_free). */
 int tokenizer_encode(const struct tokenizer *t, const char *text, int32_t **ids, int64_t *n);
 /* ids [context]: start, ids, end, pads; if too long cut to context and the last id is end. *truncated tells. */
-int tokenizer_encode_context(const struct tokenizer *t, const char *text, int64_t context, int32_t *ids, bool *truncated);
-/* Learns a vocabulary of exactly vocab_size entries (512 byte symbols, merges by pair count with ties to the lower pair of ids,
- * start, end), or fewer when the texts have no more pairs. Deterministic. counts may be NULL. */
-int tokenizer_train(struct tokenizer **t, const char *const *texts, const int64_t *counts, int64_t n_texts, int64_t vocab_size);
-/* Writes vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json into dir: loads in HF transformers (CLIPTokenizer). */
+int tokenizer_encode_context(const struct tokenizer *t, const char *text, int64_t context, int32_t *ids,
+                             bool *truncated);
+/* Learns a vocabulary of exactly vocab_size entries (512 byte symbols, merges by pair count with ties to the lower pair
+ * of ids, start, end), or fewer when the texts have no more pairs. Deterministic. counts may be NULL. */
+int tokenizer_train(struct tokenizer **t, const char *const *texts, const int64_t *counts, int64_t n_texts,
+                    int64_t vocab_size);
+/* Writes vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json into dir: loads in HF transformers
+ * (CLIPTokenizer). */
 int tokenizer_save(const struct tokenizer *t, const char *dir);
 
-/* ---- picture transforms (resize.c, transform.c) ---------------------------------------------------------------------- */
+/* ---- picture transforms (resize.c, transform.c) -- */
 
-enum resample { RESAMPLE_NEAREST = 0, RESAMPLE_LANCZOS = 1, RESAMPLE_BILINEAR = 2, RESAMPLE_BICUBIC = 3 }; /* Pillow's numbers */
+/* Pillow's numbers. */
+enum resample { RESAMPLE_NEAREST = 0, RESAMPLE_LANCZOS = 1, RESAMPLE_BILINEAR = 2, RESAMPLE_BICUBIC = 3 };
 /* Pillow's resize, bit for bit: 8-bit, two passes, 22-bit fixed-point weights, antialiased, channels 1..4. */
 int resize_u8(struct image *out, const struct image *in, int width, int height, enum resample filter);
 
-/* preprocessor_config.json of HF's CLIPImageProcessor. Pixels: resize shorter side, centre crop, /255, (x - mean) / std. */
+/* preprocessor_config.json of HF's CLIPImageProcessor. Pixels: resize shorter side, centre crop, /255,
+ * (x - mean) / std. */
 struct preprocess {
     int resize_shortest, crop_width, crop_height; /* 0: that step is off */
-    int resize_width, resize_height;              /* {"height","width"} form of "size" (no aspect kept); 0 when shortest_edge */
+    int resize_width, resize_height; /* {"height","width"} form of "size" (no aspect kept); 0 when shortest_edge */
     enum resample filter;
     double rescale;
     bool normalize;
@@ -41,76 +51,92 @@ struct preprocess {
 };
 int preprocess_read(struct preprocess *p, const char *dir);
 int preprocess_write(const struct preprocess *p, const char *dir);
-void preprocess_clip(struct preprocess *p, int size);       /* OpenAI's values for a square model input */
+void preprocess_clip(struct preprocess *p, int size); /* OpenAI's values for a square model input */
 /* out [3, crop_height, crop_width]; rgb has 3 channels. */
 int preprocess_apply(const struct preprocess *p, const struct image *rgb, float *out);
 void preprocess_fingerprint(const struct preprocess *p, char out[65]);
 
-/* ---- datasets (dataset.c, dataset_csv.c, dataset_folder.c, dataset_emoji.c; list in dataset_list.h) --------------------- */
+/* ---- datasets (dataset.c, dataset_csv.c, dataset_folder.c, dataset_emoji.c; list in dataset_list.h) -- */
 
-/* SPEC: `emoji`, `csv:FILE`, `folder:DIR` (more kinds in dataset_list.h). Pictures, captions and which belongs to which. */
+/* SPEC: `emoji`, `csv:FILE`, `folder:DIR` (more kinds in dataset_list.h). Pictures, captions and which belongs to
+ * which. */
 struct dataset_opt {
-    const char *split;      /* comma-separated names ("test,compositional"), or NULL: all rows */
-    const char *captions;   /* emoji: "all" (names and keywords, default) or "name" */
+    const char *split;                         /* comma-separated names ("test,compositional"), or NULL: all rows */
+    const char *captions;                      /* emoji: "all" (names and keywords, default) or "name" */
     const char *image_column, *caption_column; /* csv; NULL: filepath, then caption or title */
-    int64_t limit;          /* at most so many pictures; 0: all */
+    int64_t limit;                             /* at most so many pictures; 0: all */
 };
-struct pair { int64_t image, text; };
+struct pair {
+    int64_t image, text;
+};
 struct dataset {
-    const char *spec;                   /* as given */
-    const char *description;            /* one line of what was found: "csv: tab-separated, 2 columns, 5000 rows, 3 pictures missing" */
+    const char *spec; /* as given */
+    const char
+        *description; /* one line of what was found: "csv: tab-separated, 2 columns, 5000 rows, 3 pictures missing" */
     int64_t n_images, n_texts, n_pairs;
-    /* Columns of images.csv and texts.csv of a set. images: id, path, label, split, attribute columns. Cells [n, n_cols]. */
+    /* Columns of images.csv and texts.csv of a set. images: id, path, label, split, attribute columns. Cells [n,
+     * n_cols]. */
     int n_image_cols, n_text_cols;
-    const char **image_cols, **image_cells, **text_cols, **text_cells; /* texts: caption, kind (name, keyword or caption), … */
-    const char **captions;              /* [n_texts] */
-    struct pair *pairs;                 /* [n_pairs], sorted by image then text; many to many; a caption is listed once */
-    char fingerprint[65];               /* SHA-256 over rows and captions */
-    /* Decoded picture `row`, RGB on its plain background. alpha (may be NULL) receives [height*width] u8 foreground cover,
-     * left NULL when the kind knows none. Thread-safe. */
+    const char **image_cols, **image_cells;
+    const char **text_cols, **text_cells; /* texts: caption, kind (name, keyword or caption), … */
+    const char **captions;                /* [n_texts] */
+    struct pair *pairs;   /* [n_pairs], sorted by image then text; many to many; a caption is listed once */
+    char fingerprint[65]; /* SHA-256 over rows and captions */
+    /* Decoded picture `row`, RGB on its plain background. alpha (may be NULL) receives [height*width] u8 foreground
+     * cover, left NULL when the kind knows none. Thread-safe. */
     int (*read_image)(const struct dataset *d, int64_t row, struct image *rgb, uint8_t **alpha);
     struct arena *arena;
-    void *own;                          /* the kind's private state */
+    void *own; /* the kind's private state */
     void (*close)(struct dataset *d);
 };
 int dataset_open(struct dataset **d, const char *spec, const struct dataset_opt *opt);
 void dataset_close(struct dataset **d);
-const char *dataset_image_cell(const struct dataset *d, int64_t row, const char *col); /* NULL when there is no such column */
+/* NULL when there is no such column. */
+const char *dataset_image_cell(const struct dataset *d, int64_t row, const char *col);
 const char *dataset_text_cell(const struct dataset *d, int64_t row, const char *col);
 
-/* The emoji world: made once into dir (pictures, alpha.npy, images.csv, texts.csv, pairs.csv, world.json). docs/emoji.md has the rules. */
+/* The emoji world: made once into dir (pictures, alpha.npy, images.csv, texts.csv, pairs.csv, world.json).
+ * docs/emoji.md has the rules. */
 int emoji_world_make(const char *dir);
-int emoji_world_path(char *out, size_t n);  /* where dataset_open("emoji") keeps it; made on first use */
+int emoji_world_path(char *out, size_t n); /* where dataset_open("emoji") keeps it; made on first use */
 
-/* ---- batches (augment.c, loader.c) ------------------------------------------------------------------------------------------ */
+/* ---- batches (augment.c, loader.c) -- */
 
-/* Training view of one picture (RandomResizedCrop, flip, colour jitter, random background where alpha is known), drawn from r.
- * scale_min: least share of the area (0 or 1: no crop); flip, background: chances (the rest keeps white); jitter: brightness,
- * contrast and saturation by factors in 1 -+ jitter; rotate: degrees to either side. out is [size, size, 3], for image_free.
- * The loader never mirrors pictures whose captions speak of a side or that show letters (docs/emoji.md). */
-struct augment_opt { double scale_min, flip, jitter, background, rotate; }; /* background: chance of a random one instead of the plain */
-int augment_image(const struct image *rgb, const uint8_t *alpha, const struct augment_opt *opt, int size, struct rng *r, struct image *out);
+/* Training view of one picture (RandomResizedCrop, flip, colour jitter, random background where alpha is known), drawn
+ * from r. scale_min: least share of the area (0 or 1: no crop); flip, background: chances (the rest keeps white);
+ * jitter: brightness, contrast and saturation by factors in 1 -+ jitter; rotate: degrees to either side. out is [size,
+ * size, 3], for image_free. The loader never mirrors pictures whose captions speak of a side or that show letters
+ * (docs/emoji.md). */
+struct augment_opt {
+    double scale_min, flip, jitter, background, rotate;
+};
+int augment_image(const struct image *rgb, const uint8_t *alpha, const struct augment_opt *opt, int size, struct rng *r,
+                  struct image *out);
 
-/* Batch `step` of `epoch` is a function of (seed, epoch, step) alone, whatever the number of threads; the next one is prepared
- * in the background. One caption a picture is drawn afresh each epoch. The last, incomplete batch is left out. */
+/* Batch `step` of `epoch` is a function of (seed, epoch, step) alone, whatever the number of threads; the next one is
+ * prepared in the background. One caption a picture is drawn afresh each epoch. The last, incomplete batch is left out.
+ */
 struct batch {
     int64_t n, context, channels, height, width;
-    float *pixels;          /* [n, 3, height, width] */
-    int32_t *ids;           /* [n, context] */
+    float *pixels;                   /* [n, 3, height, width] */
+    int32_t *ids;                    /* [n, context] */
     int64_t *image_rows, *text_rows; /* [n] */
-    uint8_t *match;         /* [n, n] 1 where text j is a known caption of image i (the diagonal always); for class-aware targets */
+    /* [n, n] 1 where text j is a known caption of image i (the diagonal always); for class-aware targets. */
+    uint8_t *match;
 };
 struct loader;
 struct loader_opt {
-    int64_t batch, context, threads;    /* threads: loader threads, 0 = 1 */
+    int64_t batch, context, threads; /* threads: loader threads, 0 = 1 */
     uint64_t seed;
     bool augment;
     struct augment_opt view;
-    double name_share;                  /* chance of drawing a text of kind "name" instead of any of the picture's captions */
+    double name_share; /* chance of drawing a text of kind "name" instead of any of the picture's captions */
 };
-int loader_open(struct loader **l, const struct dataset *d, const struct tokenizer *t, const struct preprocess *p, const struct loader_opt *opt);
-int64_t loader_steps(const struct loader *l);               /* batches in an epoch */
-int loader_batch(struct loader *l, int64_t epoch, int64_t step, const struct batch **out); /* valid until the next call */
+int loader_open(struct loader **l, const struct dataset *d, const struct tokenizer *t, const struct preprocess *p,
+                const struct loader_opt *opt);
+int64_t loader_steps(const struct loader *l); /* batches in an epoch */
+int loader_batch(struct loader *l, int64_t epoch, int64_t step,
+                 const struct batch **out); /* valid until the next call */
 void loader_close(struct loader **l);
 
 #endif

@@ -1,8 +1,8 @@
-/* data/html_entities.h: the named character references of HTML, sorted by bytes, with the text each stands for (UTF-8).
+/* data/html_entities.h: HTML's named character references, sorted by bytes, with the text each stands for (UTF-8).
  *
- * Source: section 13.5 "Named character references" of the HTML standard (2231 names; 106 of them are valid without the
- * semicolon). Captions scraped from pages carry them, and the published CLIP tokenizer resolves them twice. A table
- * sorted for bsearch was preferred to a perfect hash: it is read a few times a caption at most, and a reader can check it. */
+ * Source: section 13.5 "Named character references" of the HTML standard: 2231 names, 106 of them valid without the
+ * semicolon too. Captions scraped from pages carry them, and the published CLIP tokenizer resolves them twice. A table
+ * sorted for bsearch was preferred to a perfect hash: it is read a few times a caption, and a reader can check it. */
 #ifndef DATA_HTML_ENTITIES_H
 #define DATA_HTML_ENTITIES_H
 

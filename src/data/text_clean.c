@@ -63,7 +63,8 @@ static int class_of(int32_t c)
             return CLASS_NUMBER;
         return is_space(c) ? CLASS_SPACE : CLASS_OTHER;
     }
-    if (is_space(c))
+    /* A mark whose upper case is a letter: matched without regard to case, it is in no class of the pattern. */
+    if (is_space(c) || c == 0x345)
         return CLASS_SPACE;
     utf8proc_category_t k = utf8proc_category(c);
     if (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO)
@@ -375,7 +376,7 @@ enum text_word text_next_word(struct text_words *w, const char **from, size_t *n
     const char *s = w->s;
     size_t i = w->at, k, limit = (size_t)limit_get(LIMIT_WORD_BYTES);
     int32_t c;
-    while (i < w->n && (k = decode(s + i, w->n - i, &c), is_space(c)))
+    while (i < w->n && (k = decode(s + i, w->n - i, &c), class_of(c) == CLASS_SPACE))
         i += k;
     *from = s + i;
     *n = 0;

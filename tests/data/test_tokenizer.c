@@ -134,6 +134,27 @@ static void python_semantics(void **state UNUSED)
     str_free(&s);
 }
 
+/* The published pattern, with its corners: marks, the long s, quotes inside a run. */
+static void words_are_the_patterns(void **state UNUSED)
+{
+    static const char text[] = "it's we'll !'s '\xC5\xBF"
+                               "a 12\xC2\xB2 a\xCD\x85"
+                               "b x_<|endoftext|> <|endoftext|>y";
+    static const char *const want[] = {"it",  "'s",        "we", "'ll",           "!'", "s", "'\xC5\xBF",
+                                       "a",   "1",         "2",  "\xC2\xB2",      "a",  "b", "x",
+                                       "_<|", "endoftext", "|>", "<|endoftext|>", "y"};
+    struct text_words w = {text, sizeof text - 1, 0, {"<|startoftext|>", "<|endoftext|>"}};
+    const char *from;
+    size_t n;
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        enum text_word kind = text_next_word(&w, &from, &n);
+        assert_int_equal(kind, i == 17 ? TEXT_SPECIAL_1 : TEXT_WORD);
+        assert_int_equal(n, strlen(want[i]));
+        assert_memory_equal(from, want[i], n);
+    }
+    assert_int_equal(text_next_word(&w, &from, &n), TEXT_END);
+}
+
 static void long_words_and_texts(void **state UNUSED)
 {
     need_clip();
@@ -420,11 +441,12 @@ static void memory_failures(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(all_golden_strings), cmocka_unit_test(golden_context),
-        cmocka_unit_test(python_semantics),   cmocka_unit_test(long_words_and_texts),
-        cmocka_unit_test(hostile_files),      cmocka_unit_test(one_file_form),
-        cmocka_unit_test(learns_by_hand),     cmocka_unit_test(learns_as_defined),
-        cmocka_unit_test(saved_is_the_same),  cmocka_unit_test(memory_failures),
+        cmocka_unit_test(all_golden_strings),   cmocka_unit_test(golden_context),
+        cmocka_unit_test(python_semantics),     cmocka_unit_test(words_are_the_patterns),
+        cmocka_unit_test(long_words_and_texts), cmocka_unit_test(hostile_files),
+        cmocka_unit_test(one_file_form),        cmocka_unit_test(learns_by_hand),
+        cmocka_unit_test(learns_as_defined),    cmocka_unit_test(saved_is_the_same),
+        cmocka_unit_test(memory_failures),
     };
     return cmocka_run_group_tests(tests, open_clip, close_clip);
 }
