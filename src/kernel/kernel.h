@@ -153,4 +153,8 @@ const char *engine_names(void);    /* "cpu, ref, ref64" */
 /* The machine as the cpu engine sees it: "avx512_bf16, 2 threads, oneDNN 2.6.3". */
 const char *engine_describe(const struct engine *e);
 
+/* Call first in main: makes waiting compute threads sleep soon instead of spinning, which collapses on a shared machine. Starts the
+ * program once more with GOMP_SPINCOUNT set; returns when that or OMP_WAIT_POLICY is set already, or on failure. */
+void engine_wait_briefly(char **argv);
+
 #endif

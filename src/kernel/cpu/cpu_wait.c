@@ -1,23 +1,19 @@
-/* kernel/cpu/cpu_wait.c: waiting compute threads go to sleep soon. Linked into programs, not into the library.
+/* kernel/cpu/cpu_wait.c: waiting compute threads go to sleep soon.
  *
  * libgomp lets a waiting thread spin for milliseconds, and on a machine with other jobs the spinning threads take the
- * processor from the working ones: measured beside a load of four jobs a processor, a training step took ten times as
- * long. libgomp reads its settings when it is loaded, before main; only the program's own .preinit_array runs earlier
- * (it is not allowed in shared libraries, hence a file apart). A setting made by the user stays. Rejected: executing
- * the program a second time with the variable set, which changes what debuggers and process lists show. */
-#define _GNU_SOURCE
+ * processor from the working ones: beside a load of four jobs a processor a training step took three to ten times as
+ * long as with short waits. libgomp reads its settings when it is loaded, before any code of the program (even before
+ * .preinit_array has an environment to write to), so a program starts itself once more with the setting made. A setting
+ * of the user's stays. Rejected: a library marked initfirst, one more file to install. */
+#include "kernel/cpu/cpu.h"
 
 #include <stdlib.h>
+#include <unistd.h>
 
-#if defined(__linux__) && !defined(__SANITIZE_ADDRESS__)
-static void wait_briefly(int argc, char **argv, char **env)
+void engine_wait_briefly(char **argv)
 {
-    (void)argc;
-    (void)argv;
-    (void)env;
-    if (!getenv("OMP_WAIT_POLICY") && !getenv("GOMP_SPINCOUNT"))
-        (void)setenv("GOMP_SPINCOUNT", "2000", 0); /* some microseconds */
+    if (getenv("OMP_WAIT_POLICY") || getenv("GOMP_SPINCOUNT"))
+        return;
+    if (setenv("GOMP_SPINCOUNT", "2000", 0) == 0) /* some microseconds */
+        (void)execv("/proc/self/exe", argv);      /* comes back only when it failed: then the waits stay long */
 }
-
-__attribute__((section(".preinit_array"), used)) static void (*const first)(int, char **, char **) = wait_briefly;
-#endif
