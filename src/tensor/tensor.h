@@ -57,8 +57,8 @@ struct tensor *t_constant(struct tape *t, double value);                /* [] */
     }
 
 /* Backward from a scalar (seed 1), or from x with a given gradient array (as gradient caching injects it). Several
- * passes on one tape add up in inputs and parameters. An input that no gradient reached keeps grad NULL. A non-finite
- * loss is not refused. */
+ * passes on one tape add up in inputs and parameters. An input that no gradient reached keeps grad NULL; intermediate
+ * results have none left afterwards (nor do views of them: the memory is reused). A non-finite loss is not refused. */
 int tape_backward(struct tensor *loss);
 int tape_backward_from(struct tensor *x, const void *grad);
 double t_value(const struct tensor *scalar); /* NaN for NULL */
