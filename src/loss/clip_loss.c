@@ -3,9 +3,9 @@
  *   logits = exp(s) I T^t                                   [B,B]
  *   L = 1/2 ( CE(logits, targets) + CE(logits^t, targets) )
  *
- * exp(s) is clamped to at most 100, as the authors do. With captions that fit several pictures of a batch ("face"), the identity
- * target calls right answers wrong; targets "match" spreads each row's target evenly over its known captions (as in UniCL, Yang
- * et al. 2022, equation 3). */
+ * exp(s) is clamped to at most 100, as the authors do. With captions that fit several pictures of a batch ("face"), the
+ * identity target calls right answers wrong; targets "match" spreads each row's target evenly over its known captions
+ * (as in UniCL, Yang et al. 2022, equation 3). */
 #include "loss/clip_loss.h"
 
 #include <math.h>
@@ -51,7 +51,7 @@ static struct tensor *build(const struct pair_batch *b, const void *opt)
     int64_t n = b->image->shape[0];
     struct tensor *s = b->logit_scale ? t_exp(t_clamp(t_use(t, b->logit_scale), 0.0, log(100.0)))
                                       : t_constant(t, 1.0 / o->temperature);
-    struct tensor *logits = t_mul(t_matmul(b->image, b->text, (struct matmul_opt){.tb = true}), s);         /* [B,B] */
+    struct tensor *logits = t_mul(t_matmul(b->image, b->text, (struct matmul_opt){.tb = true}), s); /* [B,B] */
     struct tensor *columns = t_transpose(logits);
     if (b->match && !strcmp(o->targets, "match")) {
         struct tensor *rows_ce = t_cross_entropy_soft(logits, target_of(t, b->match, n, false));

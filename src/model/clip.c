@@ -1,12 +1,13 @@
-/* model/clip.c: CLIP (Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision", section 2.4
- * and figure 3) in the layout of HuggingFace's CLIPModel folders.
+/* model/clip.c: CLIP (Radford et al. 2021, "Learning Transferable Visual Models From Natural Language Supervision",
+ * section 2.4 and figure 3) in the layout of HuggingFace's CLIPModel folders.
  *
  *   pixels [B,3,H,W] - patches - + class token, positions - norm - blocks - class token - norm - projection -> [B,E]
  *   ids [B,L]        - token table + positions - causal blocks - norm - end token - projection             -> [B,E]
  *
- * Two exact savings: the causal text tower never computes positions after the last end token of a batch, and the last block of
- * each tower is computed only for the row that is read. Details that have caused bugs elsewhere: the activation comes from the
- * config and is never guessed; the weight file spells pre_layrnorm; old configs say eos_token_id 2 and mean "the largest id". */
+ * Two exact savings: the causal text tower never computes positions after the last end token of a batch, and the last
+ * block of each tower is computed only for the row that is read. Details that have caused bugs elsewhere: the
+ * activation comes from the config and is never guessed; the weight file spells pre_layrnorm; old configs say
+ * eos_token_id 2 and mean "the largest id". */
 #include "model/clip.h"
 
 #include "model/layer.h"
@@ -15,17 +16,19 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- the parameter table ------------------------------------------------------------------------------------------------- */
+/* ---- the parameter table
+ * ------------------------------------------------------------------------------------------------- */
 
-/* Letters: V vision width, T text width, D and M width and MLP width of the layer's tower, E embedding, N image positions, L text
- * positions, K vocabulary, c channels, p patch. */
+/* Letters: V vision width, T text width, D and M width and MLP width of the layer's tower, E embedding, N image
+ * positions, L text positions, K vocabulary, c channels, p patch. */
 static const char letters[] = "VTDMENLKcp";
 
 #define AT(field) offsetof(struct clip, field)
 static const struct param_row vision_rows[] = {
     {"vision_model.embeddings.class_embedding", AT(class_token), "V", 0, 1, false, INIT_NORMAL, STD_WIDTH},
     {"vision_model.embeddings.patch_embedding.weight", AT(patch_embed.w), "Vcpp", 0, 1, true, INIT_NORMAL, STD_FAN_IN},
-    {"vision_model.embeddings.position_embedding.weight", AT(image_positions), "NV", 0, 1, false, INIT_NORMAL, STD_WIDTH},
+    {"vision_model.embeddings.position_embedding.weight", AT(image_positions), "NV", 0, 1, false, INIT_NORMAL,
+     STD_WIDTH},
     {"vision_model.pre_layrnorm.weight", AT(norm_pre.w), "V", 0, 1, false, INIT_ONE, STD_NONE},
     {"vision_model.pre_layrnorm.bias", AT(norm_pre.b), "V", 0, 1, false, INIT_ZERO, STD_NONE},
     {"vision_model.post_layernorm.weight", AT(norm_post.w), "V", 0, 1, false, INIT_ONE, STD_NONE},
@@ -42,30 +45,59 @@ static const struct param_row text_rows[] = {
 };
 #undef AT
 #define AT(field) offsetof(struct block, field)
-#define LAYER_ROWS(side)                                                                                               \
-    {                                                                                                                  \
-        {side "_model.encoder.layers.%d.layer_norm1.weight", AT(norm1.w), "D", 0, 1, false, INIT_ONE, STD_NONE},      \
-        {side "_model.encoder.layers.%d.layer_norm1.bias", AT(norm1.b), "D", 0, 1, false, INIT_ZERO, STD_NONE},       \
-        {side "_model.encoder.layers.%d.self_attn.q_proj.weight", AT(qkv.w), "DD", 0, 3, false, INIT_NORMAL, STD_ATTN},\
-        {side "_model.encoder.layers.%d.self_attn.k_proj.weight", AT(qkv.w), "DD", 1, 3, false, INIT_NORMAL, STD_ATTN},\
-        {side "_model.encoder.layers.%d.self_attn.v_proj.weight", AT(qkv.w), "DD", 2, 3, false, INIT_NORMAL, STD_ATTN},\
-        {side "_model.encoder.layers.%d.self_attn.q_proj.bias", AT(qkv.b), "D", 0, 3, false, INIT_ZERO, STD_NONE},    \
-        {side "_model.encoder.layers.%d.self_attn.k_proj.bias", AT(qkv.b), "D", 1, 3, false, INIT_ZERO, STD_NONE},    \
-        {side "_model.encoder.layers.%d.self_attn.v_proj.bias", AT(qkv.b), "D", 2, 3, false, INIT_ZERO, STD_NONE},    \
-        {side "_model.encoder.layers.%d.self_attn.out_proj.weight", AT(out.w), "DD", 0, 1, false, INIT_NORMAL, STD_OUT},\
-        {side "_model.encoder.layers.%d.self_attn.out_proj.bias", AT(out.b), "D", 0, 1, false, INIT_ZERO, STD_NONE},  \
-        {side "_model.encoder.layers.%d.layer_norm2.weight", AT(norm2.w), "D", 0, 1, false, INIT_ONE, STD_NONE},      \
-        {side "_model.encoder.layers.%d.layer_norm2.bias", AT(norm2.b), "D", 0, 1, false, INIT_ZERO, STD_NONE},       \
-        {side "_model.encoder.layers.%d.mlp.fc1.weight", AT(fc1.w), "MD", 0, 1, false, INIT_NORMAL, STD_MLP},         \
-        {side "_model.encoder.layers.%d.mlp.fc1.bias", AT(fc1.b), "M", 0, 1, false, INIT_ZERO, STD_NONE},             \
-        {side "_model.encoder.layers.%d.mlp.fc2.weight", AT(fc2.w), "DM", 0, 1, false, INIT_NORMAL, STD_OUT},         \
-        {side "_model.encoder.layers.%d.mlp.fc2.bias", AT(fc2.b), "D", 0, 1, false, INIT_ZERO, STD_NONE},             \
+#define LAYER_ROWS(side)                                                                                                 \
+    {                                                                                                                    \
+        {side "_model.encoder.layers.%d.layer_norm1.weight", AT(norm1.w), "D", 0, 1, false, INIT_ONE, STD_NONE},         \
+            {side "_model.encoder.layers.%d.layer_norm1.bias", AT(norm1.b), "D", 0, 1, false, INIT_ZERO, STD_NONE},      \
+            {side "_model.encoder.layers.%d.self_attn.q_proj.weight",                                                    \
+             AT(qkv.w),                                                                                                  \
+             "DD",                                                                                                       \
+             0,                                                                                                          \
+             3,                                                                                                          \
+             false,                                                                                                      \
+             INIT_NORMAL,                                                                                                \
+             STD_ATTN},                                                                                                  \
+            {side "_model.encoder.layers.%d.self_attn.k_proj.weight",                                                    \
+             AT(qkv.w),                                                                                                  \
+             "DD",                                                                                                       \
+             1,                                                                                                          \
+             3,                                                                                                          \
+             false,                                                                                                      \
+             INIT_NORMAL,                                                                                                \
+             STD_ATTN},                                                                                                  \
+            {side "_model.encoder.layers.%d.self_attn.v_proj.weight",                                                    \
+             AT(qkv.w),                                                                                                  \
+             "DD",                                                                                                       \
+             2,                                                                                                          \
+             3,                                                                                                          \
+             false,                                                                                                      \
+             INIT_NORMAL,                                                                                                \
+             STD_ATTN},                                                                                                  \
+            {side "_model.encoder.layers.%d.self_attn.q_proj.bias", AT(qkv.b), "D", 0, 3, false, INIT_ZERO, STD_NONE},   \
+            {side "_model.encoder.layers.%d.self_attn.k_proj.bias", AT(qkv.b), "D", 1, 3, false, INIT_ZERO, STD_NONE},   \
+            {side "_model.encoder.layers.%d.self_attn.v_proj.bias", AT(qkv.b), "D", 2, 3, false, INIT_ZERO, STD_NONE},   \
+            {side "_model.encoder.layers.%d.self_attn.out_proj.weight",                                                  \
+             AT(out.w),                                                                                                  \
+             "DD",                                                                                                       \
+             0,                                                                                                          \
+             1,                                                                                                          \
+             false,                                                                                                      \
+             INIT_NORMAL,                                                                                                \
+             STD_OUT},                                                                                                   \
+            {side "_model.encoder.layers.%d.self_attn.out_proj.bias", AT(out.b), "D", 0, 1, false, INIT_ZERO, STD_NONE}, \
+            {side "_model.encoder.layers.%d.layer_norm2.weight", AT(norm2.w), "D", 0, 1, false, INIT_ONE, STD_NONE},     \
+            {side "_model.encoder.layers.%d.layer_norm2.bias", AT(norm2.b), "D", 0, 1, false, INIT_ZERO, STD_NONE},      \
+            {side "_model.encoder.layers.%d.mlp.fc1.weight", AT(fc1.w), "MD", 0, 1, false, INIT_NORMAL, STD_MLP},        \
+            {side "_model.encoder.layers.%d.mlp.fc1.bias", AT(fc1.b), "M", 0, 1, false, INIT_ZERO, STD_NONE},            \
+            {side "_model.encoder.layers.%d.mlp.fc2.weight", AT(fc2.w), "DM", 0, 1, false, INIT_NORMAL, STD_OUT},        \
+            {side "_model.encoder.layers.%d.mlp.fc2.bias", AT(fc2.b), "D", 0, 1, false, INIT_ZERO, STD_NONE},            \
     }
 static const struct param_row vision_layer_rows[] = LAYER_ROWS("vision");
 static const struct param_row text_layer_rows[] = LAYER_ROWS("text");
 #undef AT
 
-/* ---- config.json ----------------------------------------------------------------------------------------------------------- */
+/* ---- config.json
+ * ----------------------------------------------------------------------------------------------------------- */
 
 static bool clip_accepts(const json_t *config)
 {
@@ -108,8 +140,8 @@ static int read_config(struct clip *c, const json_t *config, const char *file)
     TRY(json_field_int(vision, "image_size", true, 1, 8192, &c->image, where));
     TRY(json_field_int(vision, "patch_size", true, 1, 8192, &c->patch, where));
     if (c->image % c->patch)
-        FAIL(ERR_DATA, "%s: field \"patch_size\" is %lld, expected a divisor of \"image_size\" (%lld)", where, (long long)c->patch,
-             (long long)c->image);
+        FAIL(ERR_DATA, "%s: field \"patch_size\" is %lld, expected a divisor of \"image_size\" (%lld)", where,
+             (long long)c->patch, (long long)c->image);
     snprintf(where, sizeof where, "%s: text_config", file);
     TRY(read_tower(&c->text, text, where));
     TRY(json_field_int(text, "max_position_embeddings", true, 2, 65536, &c->context, where));
@@ -121,7 +153,8 @@ static int read_config(struct clip *c, const json_t *config, const char *file)
     return 0;
 }
 
-/* ---- building ------------------------------------------------------------------------------------------------------------------ */
+/* ---- building
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 static void wire_tower(struct tower *t)
 {
@@ -134,8 +167,10 @@ static void wire_tower(struct tower *t)
 
 static int bind_all(struct clip *c, struct params *p, struct arena *a)
 {
-    struct param_sizes s = {.letters = letters, .sizes = {c->vision.width, c->text.width, 0, 0, c->embed,
-                            (c->image / c->patch) * (c->image / c->patch) + 1, c->context, c->vocab, 3, c->patch}};
+    struct param_sizes s = {.letters = letters,
+                            .sizes = {c->vision.width, c->text.width, 0, 0, c->embed,
+                                      (c->image / c->patch) * (c->image / c->patch) + 1, c->context, c->vocab, 3,
+                                      c->patch}};
     s.width = c->vision.width;
     TRY(params_bind(p, a, vision_rows, ARRAY_LEN(vision_rows), c, 0, &s));
     s.sizes[2] = c->vision.width, s.sizes[3] = c->vision.mlp, s.layers = c->vision.layers;
@@ -173,7 +208,9 @@ static int clip_build(struct model *m, const json_t *config, const char *where)
     return 0;
 }
 
-/* ---- forward ------------------------------------------------------------------------------------------------------------------- */
+/* ---- forward
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 #define MUTABLE(type, field) ((type *)&(field)) /* ops take parameters without const; they never write to data */
 
@@ -182,8 +219,9 @@ struct tensor *clip_encode_image(const struct clip *c, struct tensor *pixels, st
     if (!pixels)
         return NULL;
     int32_t *class_row = arena_calloc(tape_arena(pixels->tape), (size_t)pixels->shape[0], sizeof *class_row);
-    struct tensor *x = t_linear(t_patchify(pixels, c->patch), MUTABLE(struct linear, c->patch_embed));     /* [B,N,V]   */
-    x = t_add(t_prepend(MUTABLE(struct tensor, c->class_token), x), MUTABLE(struct tensor, c->image_positions)); /* [B,1+N,V] */
+    struct tensor *x = t_linear(t_patchify(pixels, c->patch), MUTABLE(struct linear, c->patch_embed)); /* [B,N,V]   */
+    x = t_add(t_prepend(MUTABLE(struct tensor, c->class_token), x),
+              MUTABLE(struct tensor, c->image_positions)); /* [B,1+N,V] */
     x = t_layer_norm(x, MUTABLE(struct norm, c->norm_pre));
     if (!class_row)
         return NULL;
@@ -195,11 +233,11 @@ struct tensor *clip_encode_image(const struct clip *c, struct tensor *pixels, st
         if (trace)
             trace->states[i + 1] = x;
     }
-    x = trace ? t_row(x, 0) : layer_block_row(x, &c->vision, c->vision.layers - 1, false, class_row);       /* [B,V]     */
+    x = trace ? t_row(x, 0) : layer_block_row(x, &c->vision, c->vision.layers - 1, false, class_row); /* [B,V]     */
     x = t_layer_norm(x, MUTABLE(struct norm, c->norm_post));
     if (trace)
         trace->pooled = x;
-    return t_linear(x, MUTABLE(struct linear, c->project_image));                                           /* [B,E]     */
+    return t_linear(x, MUTABLE(struct linear, c->project_image)); /* [B,E]     */
 }
 
 void clip_end_positions(const struct clip *c, const int32_t *ids, int64_t n, int64_t context, int32_t *at)
@@ -233,8 +271,8 @@ struct tensor *clip_encode_text(const struct clip *c, struct tape *t, const int3
     for (int64_t i = 0; i < n; i++)
         memcpy(trimmed + i * used, ids + i * context, (size_t)used * sizeof *ids);
 
-    struct tensor *x = t_embed(t, MUTABLE(struct tensor, c->token_table), trimmed, SHAPE(n, used));        /* [B,L,T]   */
-    struct tensor *positions = t_slice(t_use(t, MUTABLE(struct tensor, c->text_positions)), 0, 0, used);   /* [L,T]     */
+    struct tensor *x = t_embed(t, MUTABLE(struct tensor, c->token_table), trimmed, SHAPE(n, used));      /* [B,L,T]   */
+    struct tensor *positions = t_slice(t_use(t, MUTABLE(struct tensor, c->text_positions)), 0, 0, used); /* [L,T]     */
     x = t_add(x, positions);
     int64_t whole = trace ? c->text.layers : c->text.layers - 1;
     if (trace)
@@ -247,12 +285,13 @@ struct tensor *clip_encode_text(const struct clip *c, struct tape *t, const int3
     if (trace) {
         x = t_layer_norm(x, MUTABLE(struct norm, c->norm_final));
         trace->last_state = x;
-        x = t_pick(x, at);                                                                                  /* [B,T]     */
+        x = t_pick(x, at); /* [B,T]     */
         trace->pooled = x;
     } else {
-        x = t_layer_norm(layer_block_row(x, &c->text, c->text.layers - 1, true, at), MUTABLE(struct norm, c->norm_final));
+        x = t_layer_norm(layer_block_row(x, &c->text, c->text.layers - 1, true, at),
+                         MUTABLE(struct norm, c->norm_final));
     }
-    return t_linear(x, MUTABLE(struct linear, c->project_text));                                            /* [B,E]     */
+    return t_linear(x, MUTABLE(struct linear, c->project_text)); /* [B,E]     */
 }
 
 static struct tensor *encode_image(const struct model *m, struct tensor *pixels)

@@ -1,6 +1,6 @@
-/* model/embed.c: whole arrays through a model, in chunks, without gradients. Each row's vector does not depend on its neighbours
- * but for the rounding of the matrix product's blocking. Captions are sorted by length, so that a chunk's longest caption, to
- * which the text tower is trimmed, is close to its shortest. */
+/* model/embed.c: whole arrays through a model, in chunks, without gradients. Each row's vector does not depend on its
+ * neighbours but for the rounding of the matrix product's blocking. Captions are sorted by length, so that a chunk's
+ * longest caption, to which the text tower is trimmed, is close to its shortest. */
 #include "model/model.h"
 
 #include <math.h>
@@ -22,7 +22,8 @@ static int check_rows(const float *x, int64_t n, int64_t d, const char *what)
     for (int64_t i = 0; i < n; i++)
         for (int64_t j = 0; j < d; j++)
             if (!isfinite((double)x[i * d + j]))
-                FAIL(ERR_NONFINITE, "the vector of %s %lld is not finite; the weights or the input are damaged", what, (long long)i);
+                FAIL(ERR_NONFINITE, "the vector of %s %lld is not finite; the weights or the input are damaged", what,
+                     (long long)i);
     return 0;
 }
 
@@ -68,7 +69,9 @@ int model_embed_ids(const struct model *m, const int32_t *ids, int64_t n, int64_
     return check_rows(out, n, m->embed, "text");
 }
 
-struct by_length { int64_t row, length; };
+struct by_length {
+    int64_t row, length;
+};
 
 static int compare_length(const void *a, const void *b)
 {
@@ -87,10 +90,12 @@ static int64_t used_length(const int32_t *ids, int64_t context)
     return n;
 }
 
-int model_embed_texts(const struct model *m, const char *const *texts, int64_t n, bool low, float *out, int64_t *n_truncated)
+int model_embed_texts(const struct model *m, const char *const *texts, int64_t n, bool low, float *out,
+                      int64_t *n_truncated)
 {
     if (!m->tokenizer)
-        FAIL(ERR_DATA, "%s: the model folder has no tokenizer (tokenizer.json, or vocab.json with merges.txt)", m->path ? m->path : "model");
+        FAIL(ERR_DATA, "%s: the model folder has no tokenizer (tokenizer.json, or vocab.json with merges.txt)",
+             m->path ? m->path : "model");
     int rc = ERR_MEMORY;
     int64_t context = m->context;
     int64_t truncated = 0;

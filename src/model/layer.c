@@ -1,4 +1,5 @@
-/* model/layer.c: the transformer block. Packed q, k, v (one product), activation fused into the first product of the MLP. */
+/* model/layer.c: the transformer block. Packed q, k, v (one product), activation fused into the first product of the
+ * MLP. */
 #include "model/layer.h"
 
 #include <string.h>
@@ -35,7 +36,7 @@ struct tensor *layer_block_row(struct tensor *x, const struct tower *t, int64_t 
     const struct block *b = &t->blocks[i];
     struct tape *tape = x->tape;
     struct t_scope scope = t_scope_begin(tape);
-    struct tensor *a = t_pick(attend(x, t, b, causal), at);                                             /* [B,D] */
+    struct tensor *a = t_pick(attend(x, t, b, causal), at); /* [B,D] */
     struct tensor *h = t_add(t_pick(x, at), t_linear(a, (struct linear *)&b->out));
     return t_scope_end(tape, scope, mlp(h, t, b));
 }
@@ -49,7 +50,10 @@ int layer_read_act(const json_t *config, const char *where, enum act *act)
     else if (!strcmp(name, "gelu"))
         *act = ACT_GELU;
     else
-        FAIL(ERR_DATA, "%s: field \"hidden_act\" is \"%s\", expected \"quick_gelu\" or \"gelu\"; another activation would give wrong "
-                       "vectors, so it is never guessed", where, name);
+        FAIL(ERR_DATA,
+             "%s: field \"hidden_act\" is \"%s\", expected \"quick_gelu\" or \"gelu\"; another activation would give "
+             "wrong "
+             "vectors, so it is never guessed",
+             where, name);
     return 0;
 }

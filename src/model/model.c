@@ -1,13 +1,13 @@
-/* model/model.c: opening, making, saving a model folder; the family is chosen by config.json. A folder is read whole or refused:
- * config, weights, tokenizer and preprocessing must agree with each other. */
+/* model/model.c: opening, making, saving a model folder; the family is chosen by config.json. A folder is read whole or
+ * refused: config, weights, tokenizer and preprocessing must agree with each other. */
 #include "model/model.h"
 
 #include "model/clip.h"
 #include "model/param.h"
 
 #include <math.h>
-#include <string.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 static const struct model_family *const families[] = {
@@ -16,7 +16,8 @@ static const struct model_family *const families[] = {
 #undef MODEL_FAMILY
 };
 
-/* ---- where a model lies --------------------------------------------------------------------------------------------------- */
+/* ---- where a model lies
+ * --------------------------------------------------------------------------------------------------- */
 
 static bool has_config(const char *dir)
 {
@@ -35,7 +36,8 @@ static bool find_shipped(char *out, size_t n, const char *name)
     if (len <= 0)
         return false;
     exe[len] = 0;
-    static const char *const up[] = {"/models", "/../models", "/../../models", "/../../../models", "/../share/meridian/models"};
+    static const char *const up[] = {"/models", "/../models", "/../../models", "/../../../models",
+                                     "/../share/meridian/models"};
     char *slash = strrchr(exe, '/');
     if (slash)
         *slash = 0;
@@ -63,12 +65,16 @@ int model_find(char *out, size_t n, const char *name)
     if (!strchr(name, '/') && find_shipped(out, n, name))
         return 0;
     if (path_is_dir(name))
-        FAIL(ERR_DATA, "%s: no config.json in this folder; expected a HuggingFace model folder (config.json, model.safetensors, "
-                       "tokenizer files, preprocessor_config.json)", name);
+        FAIL(ERR_DATA,
+             "%s: no config.json in this folder; expected a HuggingFace model folder (config.json, model.safetensors, "
+             "tokenizer files, preprocessor_config.json)",
+             name);
     FAIL(ERR_FAIL, "%s: no such model; give a model folder, a run folder, or the name of a shipped model: emoji", name);
 }
 
-/* ---- life ------------------------------------------------------------------------------------------------------------------- */
+/* ---- life
+ * -------------------------------------------------------------------------------------------------------------------
+ */
 
 static const struct model_family *family_of(const json_t *config)
 {
@@ -83,7 +89,8 @@ static int make(struct model **out, const json_t *config, const char *where, con
     const struct model_family *f = family_of(config);
     if (!f) {
         const char *type = json_string_value(json_object_get(config, "model_type"));
-        FAIL(ERR_DATA, "%s: field \"model_type\" is %s%s%s, expected \"clip\"", where, type ? "\"" : "", type ? type : "missing", type ? "\"" : "");
+        FAIL(ERR_DATA, "%s: field \"model_type\" is %s%s%s, expected \"clip\"", where, type ? "\"" : "",
+             type ? type : "missing", type ? "\"" : "");
     }
     struct model *m = mem_calloc(1, sizeof *m);
     if (!m)
@@ -110,7 +117,9 @@ static int check_tokenizer(const struct model *m)
 {
     struct tokenizer_info info = tokenizer_info(m->tokenizer);
     if (info.vocab_size != m->vocab_size)
-        FAIL(ERR_DATA, "%s: the tokenizer has %lld entries, expected %lld (vocab_size of config.json); they belong to different models",
+        FAIL(ERR_DATA,
+             "%s: the tokenizer has %lld entries, expected %lld (vocab_size of config.json); they belong to different "
+             "models",
              m->path ? m->path : "tokenizer", (long long)info.vocab_size, (long long)m->vocab_size);
     return 0;
 }
@@ -145,8 +154,8 @@ static int load_parts(struct model *m, const char *dir)
     }
     TRY(preprocess_read(&m->preprocess, dir));
     if (m->preprocess.crop_width != m->image_size || m->preprocess.crop_height != m->image_size)
-        FAIL(ERR_DATA, "%s: pictures come out %d x %d, expected %lld x %lld (image_size of config.json)", path, m->preprocess.crop_width,
-             m->preprocess.crop_height, (long long)m->image_size, (long long)m->image_size);
+        FAIL(ERR_DATA, "%s: pictures come out %d x %d, expected %lld x %lld (image_size of config.json)", path,
+             m->preprocess.crop_width, m->preprocess.crop_height, (long long)m->image_size, (long long)m->image_size);
     return 0;
 }
 
@@ -172,7 +181,8 @@ int model_open(struct model **out, const char *name, const struct engine *e)
     return 0;
 }
 
-int model_init(struct model **out, const json_t *config, const char *where, struct tokenizer **tokenizer, const struct engine *e, uint64_t seed)
+int model_init(struct model **out, const json_t *config, const char *where, struct tokenizer **tokenizer,
+               const struct engine *e, uint64_t seed)
 {
     struct model *m = NULL;
     TRY(make(&m, config, where, e));
@@ -244,7 +254,8 @@ int model_save(const struct model *m, const char *dir, enum dtype dtype)
     return m->tokenizer ? tokenizer_save(m->tokenizer, dir) : 0;
 }
 
-/* ---- identity ------------------------------------------------------------------------------------------------------------------ */
+/* ---- identity
+ * ------------------------------------------------------------------------------------------------------------------ */
 
 int model_fingerprint(const struct model *m, char out[65])
 {

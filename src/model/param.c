@@ -1,8 +1,10 @@
-/* model/param.c: the parameter table in use. Every weight is one row; a tensor that the engine wants packed (q, k and v as one
- * product) is several rows of the file laid side by side in memory, so foreign names stay and the arithmetic is one call.
+/* model/param.c: the parameter table in use. Every weight is one row; a tensor that the engine wants packed (q, k and v
+ * as one product) is several rows of the file laid side by side in memory, so foreign names stay and the arithmetic is
+ * one call.
  *
- * All numbers lie in one slab, so the optimiser, the gradient norm and the checkpoint are single loops. Rejected: mapping the
- * weights in place, which cannot pack q, k, v nor convert half precision; the copy costs 0.1 s for 600 MB. */
+ * All numbers lie in one slab, so the optimiser, the gradient norm and the checkpoint are single loops. Rejected:
+ * mapping the weights in place, which cannot pack q, k, v nor convert half precision; the copy costs 0.1 s for 600 MB.
+ */
 #include "model/param.h"
 
 #include <math.h>
@@ -19,14 +21,21 @@ static double std_of(enum init_std rule, const struct param_sizes *s, const stru
 {
     double width = (double)s->width, layers = (double)(s->layers > 0 ? s->layers : 1);
     switch (rule) {
-    case STD_SMALL: return 0.02;
-    case STD_TINY: return 0.01;
+    case STD_SMALL:
+        return 0.02;
+    case STD_TINY:
+        return 0.01;
     case STD_WIDTH:
-    case STD_ATTN: return 1.0 / sqrt(width);
-    case STD_OUT: return 1.0 / sqrt(width * 2.0 * layers);
-    case STD_MLP: return 1.0 / sqrt(2.0 * width);
-    case STD_FAN_IN: return 1.0 / sqrt((double)(q->n / q->shape[0]));
-    case STD_NONE: break;
+    case STD_ATTN:
+        return 1.0 / sqrt(width);
+    case STD_OUT:
+        return 1.0 / sqrt(width * 2.0 * layers);
+    case STD_MLP:
+        return 1.0 / sqrt(2.0 * width);
+    case STD_FAN_IN:
+        return 1.0 / sqrt((double)(q->n / q->shape[0]));
+    case STD_NONE:
+        break;
     }
     return 0.0;
 }

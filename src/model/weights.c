@@ -1,6 +1,6 @@
-/* model/weights.c: parameters from and to safetensors. Every weight of the table must be in the file with the expected shape;
- * numbers are checked to be finite (a NaN in a weight file would poison every vector in silence). Unknown tensors of the file
- * are ignored when they are known leftovers of other libraries, and reported otherwise. */
+/* model/weights.c: parameters from and to safetensors. Every weight of the table must be in the file with the expected
+ * shape; numbers are checked to be finite (a NaN in a weight file would poison every vector in silence). Unknown
+ * tensors of the file are ignored when they are known leftovers of other libraries, and reported otherwise. */
 #include "model/param.h"
 
 #include <math.h>
@@ -25,7 +25,9 @@ static int check_shape(const struct st_tensor *s, const struct param *q, const c
     char found[128], expected[128];
     shape_text(found, sizeof found, s->n_dims, s->shape);
     shape_text(expected, sizeof expected, q->n_dims, q->shape);
-    FAIL(ERR_DATA, "%s: tensor \"%s\" is %s, expected %s (from config.json); the weights and the config belong to different models",
+    FAIL(ERR_DATA,
+         "%s: tensor \"%s\" is %s, expected %s (from config.json); the weights and the config belong to different "
+         "models",
          file, q->path, found, expected);
 }
 
@@ -34,8 +36,10 @@ static int check_finite(const struct params *p, const struct param *q, const cha
     for (int64_t i = 0; i < q->n; i++) {
         double x = p->real == DT_F64 ? ((double *)params_data(p, q))[i] : (double)((float *)params_data(p, q))[i];
         if (!isfinite(x))
-            FAIL(ERR_NONFINITE, "%s: tensor \"%s\" holds %g at element %lld, expected finite numbers; the file is damaged or its "
-                                "training diverged", file, q->path, x, (long long)i);
+            FAIL(ERR_NONFINITE,
+                 "%s: tensor \"%s\" holds %g at element %lld, expected finite numbers; the file is damaged or its "
+                 "training diverged",
+                 file, q->path, x, (long long)i);
     }
     return 0;
 }
@@ -60,10 +64,12 @@ int params_load(struct params *p, const struct st_file *f)
         const struct param *q = &p->v[k];
         const struct st_tensor *s = st_find(f, q->path);
         if (!s)
-            FAIL(ERR_DATA, "%s: tensor \"%s\" is missing (the file holds %lld tensors); is it the weight file of this config?",
+            FAIL(ERR_DATA,
+                 "%s: tensor \"%s\" is missing (the file holds %lld tensors); is it the weight file of this config?",
                  st_path(f), q->path, (long long)st_count(f));
         TRY(check_shape(s, q, st_path(f)));
-        TRY_IN(dtype_convert(p->real, params_data(p, q), s->dtype, s->data, (size_t)q->n), "reading tensor \"%s\" of %s", q->path, st_path(f));
+        TRY_IN(dtype_convert(p->real, params_data(p, q), s->dtype, s->data, (size_t)q->n),
+               "reading tensor \"%s\" of %s", q->path, st_path(f));
         TRY(check_finite(p, q, st_path(f)));
     }
     for (int64_t i = 0; i < st_count(f); i++) {
@@ -88,7 +94,10 @@ int params_save(const struct params *p, const char *path, enum dtype dtype)
         rc = dtype_convert(dtype, at, p->real, params_data(p, q), (size_t)q->n);
         if (rc < 0)
             goto out;
-        list[k] = (struct st_tensor){.name = q->path, .dtype = dtype, .n_dims = q->n_dims, .data = at,
+        list[k] = (struct st_tensor){.name = q->path,
+                                     .dtype = dtype,
+                                     .n_dims = q->n_dims,
+                                     .data = at,
                                      .n_bytes = (size_t)q->n * dtype_size(dtype)};
         memcpy(list[k].shape, q->shape, sizeof q->shape);
         at += list[k].n_bytes;

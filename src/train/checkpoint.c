@@ -1,7 +1,8 @@
-/* train/checkpoint.c: everything a run needs to go on bit for bit: weights, both moments, the averaged weights, the cursor and the
- * configuration. RUN/checkpoints/step-N/ holds state.safetensors and, written last, checkpoint.json with the length and SHA-256 of
- * the state; the folder appears whole by a rename. `latest` is the largest N whose manifest is true, not a name or a date. Random
- * streams are functions of (seed, purpose, epoch, index), so the cursor is all the randomness there is to save. */
+/* train/checkpoint.c: everything a run needs to go on bit for bit: weights, both moments, the averaged weights, the
+ * cursor and the configuration. RUN/checkpoints/step-N/ holds state.safetensors and, written last, checkpoint.json with
+ * the length and SHA-256 of the state; the folder appears whole by a rename. `latest` is the largest N whose manifest
+ * is true, not a name or a date. Random streams are functions of (seed, purpose, epoch, index), so the cursor is all
+ * the randomness there is to save. */
 #include "train/train.h"
 
 #include <dirent.h>
@@ -60,7 +61,9 @@ static int hash_file(const char *path, char out[65], int64_t *size)
 static int write_state(const char *dir, const struct params *p, const struct optimizer *o, const void *average)
 {
     char path[2048];
-    struct st_tensor list4[4] = {{.name = "weights", .data = p->data}, {.name = "adam_m", .data = o->m}, {.name = "adam_v", .data = o->v},
+    struct st_tensor list4[4] = {{.name = "weights", .data = p->data},
+                                 {.name = "adam_m", .data = o->m},
+                                 {.name = "adam_v", .data = o->v},
                                  {.name = "average", .data = average}};
     int n = average ? 4 : 3;
     for (int i = 0; i < n; i++) {
@@ -79,9 +82,10 @@ static int write_manifest(const char *dir, const struct optimizer *o, const stru
     int64_t size;
     TRY(path_join(path, sizeof path, dir, "state.safetensors"));
     TRY(hash_file(path, hash, &size));
-    json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:s, s:I, s:O}", "epoch", (json_int_t)c->epoch, "step", (json_int_t)c->step, "done",
-                          (json_int_t)c->done, "optimizer_step", (json_int_t)o->step, "best_epoch", (json_int_t)c->best_epoch, "best", json_number(c->best), "loss_mean", c->loss_mean, "state_sha256", hash,
-                          "state_bytes", (json_int_t)size, "config", config);
+    json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:s, s:I, s:O}", "epoch", (json_int_t)c->epoch, "step",
+                          (json_int_t)c->step, "done", (json_int_t)c->done, "optimizer_step", (json_int_t)o->step,
+                          "best_epoch", (json_int_t)c->best_epoch, "best", json_number(c->best), "loss_mean",
+                          c->loss_mean, "state_sha256", hash, "state_bytes", (json_int_t)size, "config", config);
     char *text = j ? json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
     json_decref(j);
     if (!text)
@@ -93,8 +97,8 @@ static int write_manifest(const char *dir, const struct optimizer *o, const stru
     return rc;
 }
 
-int checkpoint_save(const char *run, const struct model *m, const struct optimizer *o, const void *average, const struct cursor *c,
-                    const json_t *config)
+int checkpoint_save(const char *run, const struct model *m, const struct optimizer *o, const void *average,
+                    const struct cursor *c, const json_t *config)
 {
     char path[2048];
     struct atomic_dir d;
@@ -145,13 +149,15 @@ static int read_slab(const struct st_file *f, const char *name, const struct par
     const struct st_tensor *t = st_find(f, name);
     size_t bytes = (size_t)p->n_slab * dtype_size(p->real);
     if (!t || t->dtype != p->real || t->n_bytes != bytes)
-        FAIL(ERR_DATA, "%s: \"%s\" is missing or of another size, expected %lld numbers; the checkpoint belongs to another model", st_path(f),
-             name, (long long)p->n_slab);
+        FAIL(ERR_DATA,
+             "%s: \"%s\" is missing or of another size, expected %lld numbers; the checkpoint belongs to another model",
+             st_path(f), name, (long long)p->n_slab);
     memcpy(into, t->data, bytes);
     return 0;
 }
 
-static int load(const char *dir, const json_t *manifest, struct model *m, struct optimizer *o, void *average, struct cursor *c)
+static int load(const char *dir, const json_t *manifest, struct model *m, struct optimizer *o, void *average,
+                struct cursor *c)
 {
     char path[2048];
     struct st_file *f;
@@ -188,8 +194,10 @@ static int check_config(const json_t *saved, const json_t *now, const char *dir)
         if (old && json_equal(old, value))
             continue;
         char *a = old ? json_dumps(old, JSON_ENCODE_ANY) : NULL, *b = json_dumps(value, JSON_ENCODE_ANY);
-        int rc = err_set(ERR_USAGE, "%s was made with %s = %s, this command says %s; resume with the same options, or start a new --out", dir, key,
-                         a ? a : "nothing", b ? b : "?");
+        int rc = err_set(
+            ERR_USAGE,
+            "%s was made with %s = %s, this command says %s; resume with the same options, or start a new --out", dir,
+            key, a ? a : "nothing", b ? b : "?");
         free(a);
         free(b);
         return rc;
@@ -197,7 +205,8 @@ static int check_config(const json_t *saved, const json_t *now, const char *dir)
     return 0;
 }
 
-int checkpoint_load(const char *run, struct model *m, struct optimizer *o, void *average, struct cursor *c, const json_t *config, bool *found)
+int checkpoint_load(const char *run, struct model *m, struct optimizer *o, void *average, struct cursor *c,
+                    const json_t *config, bool *found)
 {
     int64_t steps[MAX_LISTED];
     char dir[2048];

@@ -1,5 +1,5 @@
-/* train/optimizer.c: AdamW (Loshchilov and Hutter 2019, algorithm 2) over the parameter slab. Weights with two or more dimensions
- * decay, vectors and scalars (norms, biases, class token, logit scale) do not. */
+/* train/optimizer.c: AdamW (Loshchilov and Hutter 2019, algorithm 2) over the parameter slab. Weights with two or more
+ * dimensions decay, vectors and scalars (norms, biases, class token, logit scale) do not. */
 #include "train/train.h"
 
 #include <math.h>
@@ -23,12 +23,18 @@ void optimizer_close(struct optimizer *o)
     memset(o, 0, sizeof *o);
 }
 
-void optimizer_step(struct optimizer *o, const struct engine *e, struct params *p, const struct optimizer_opt *opt, double lr, double grad_scale)
+void optimizer_step(struct optimizer *o, const struct engine *e, struct params *p, const struct optimizer_opt *opt,
+                    double lr, double grad_scale)
 {
     size_t size = dtype_size(p->real);
     o->step++;
-    struct adamw_step s = {.lr = lr, .beta1 = opt->beta1, .beta2 = opt->beta2, .eps = opt->eps, .grad_scale = grad_scale,
-                           .correction1 = 1.0 - pow(opt->beta1, (double)o->step), .correction2 = 1.0 - pow(opt->beta2, (double)o->step)};
+    struct adamw_step s = {.lr = lr,
+                           .beta1 = opt->beta1,
+                           .beta2 = opt->beta2,
+                           .eps = opt->eps,
+                           .grad_scale = grad_scale,
+                           .correction1 = 1.0 - pow(opt->beta1, (double)o->step),
+                           .correction2 = 1.0 - pow(opt->beta2, (double)o->step)};
     /* Neighbours with the same decay are one call: a model has hundreds of rows, most of them small. */
     for (int64_t k = 0; k < p->n;) {
         int64_t last = k;

@@ -1,9 +1,11 @@
-/* train/step.c: loss and gradients of one batch with bounded memory. Gradient caching (Gao et al. 2021): the contrastive loss needs
- * all embeddings at once but the encoders do not. So: encode chunks without recording; compute the loss and its gradient with
- * respect to the embeddings on a tiny tape; encode each chunk again, recording, and inject its rows of that gradient. When the
- * batch is one chunk the first pass is recorded and nothing is computed twice.
+/* train/step.c: loss and gradients of one batch with bounded memory. Gradient caching (Gao et al. 2021): the
+ * contrastive loss needs all embeddings at once but the encoders do not. So: encode chunks without recording; compute
+ * the loss and its gradient with respect to the embeddings on a tiny tape; encode each chunk again, recording, and
+ * inject its rows of that gradient. When the batch is one chunk the first pass is recorded and nothing is computed
+ * twice.
  *
- * Three tapes, because a backward pass consumes a whole tape: pictures, texts, loss. tensor/ and loss/ know nothing of chunks. */
+ * Three tapes, because a backward pass consumes a whole tape: pictures, texts, loss. tensor/ and loss/ know nothing of
+ * chunks. */
 #include "train/train.h"
 
 #include <string.h>
@@ -15,10 +17,11 @@ struct step {
     struct step_opt opt;
     struct tape *image_tape, *text_tape, *loss_tape, *plain_tape;
     int64_t capacity;
-    char *image, *text;             /* [capacity, E] in the engine's real type */
+    char *image, *text; /* [capacity, E] in the engine's real type */
 };
 
-int step_open(struct step **out, struct model *m, const struct loss_kind *loss, const void *loss_opt, const struct step_opt *opt)
+int step_open(struct step **out, struct model *m, const struct loss_kind *loss, const void *loss_opt,
+              const struct step_opt *opt)
 {
     struct step *s = mem_calloc(1, sizeof *s);
     if (!s)
@@ -57,8 +60,8 @@ void step_close(struct step **s)
 
 size_t step_peak_bytes(const struct step *s)
 {
-    return arena_peak(tape_arena(s->image_tape)) + arena_peak(tape_arena(s->text_tape)) + arena_peak(tape_arena(s->loss_tape)) +
-           arena_peak(tape_arena(s->plain_tape));
+    return arena_peak(tape_arena(s->image_tape)) + arena_peak(tape_arena(s->text_tape)) +
+           arena_peak(tape_arena(s->loss_tape)) + arena_peak(tape_arena(s->plain_tape));
 }
 
 static int reserve(struct step *s, int64_t n)
@@ -90,8 +93,8 @@ static struct tensor *pixels_of(struct tape *t, const struct batch *b, int64_t i
     return x;
 }
 
-static int encode(struct step *s, struct tape *image_tape, struct tape *text_tape, const struct batch *b, int64_t i, int64_t n,
-                  struct tensor **image, struct tensor **text)
+static int encode(struct step *s, struct tape *image_tape, struct tape *text_tape, const struct batch *b, int64_t i,
+                  int64_t n, struct tensor **image, struct tensor **text)
 {
     tape_reset(image_tape);
     if (text_tape != image_tape)
@@ -112,15 +115,20 @@ static void keep(struct step *s, int64_t i, int64_t n, const struct tensor *imag
     memcpy(s->text + (size_t)i * row, text->data, (size_t)n * row);
 }
 
-static int loss_gradient(struct step *s, const struct batch *b, int64_t epoch, int64_t step, uint64_t seed, double *loss,
-                         struct tensor **image, struct tensor **text)
+static int loss_gradient(struct step *s, const struct batch *b, int64_t epoch, int64_t step, uint64_t seed,
+                         double *loss, struct tensor **image, struct tensor **text)
 {
     struct tape *t = s->loss_tape;
     tape_reset(t);
     *image = t_input_grad(t, SHAPE(b->n, s->m->embed), s->image);
     *text = t_input_grad(t, SHAPE(b->n, s->m->embed), s->text);
-    struct pair_batch pairs = {.image = *image, .text = *text, .logit_scale = s->m->logit_scale, .match = b->match, .epoch = epoch,
-                               .step = step, .seed = seed};
+    struct pair_batch pairs = {.image = *image,
+                               .text = *text,
+                               .logit_scale = s->m->logit_scale,
+                               .match = b->match,
+                               .epoch = epoch,
+                               .step = step,
+                               .seed = seed};
     struct tensor *l = s->loss->build(&pairs, s->loss_opt);
     TRY(tape_status(t));
     if (!l)
@@ -130,12 +138,16 @@ static int loss_gradient(struct step *s, const struct batch *b, int64_t epoch, i
     return 0;
 }
 
-static int inject(struct step *s, struct tensor *image, struct tensor *text, const struct tensor *all_image, const struct tensor *all_text,
-                  int64_t i)
+static int inject(struct step *s, struct tensor *image, struct tensor *text, const struct tensor *all_image,
+                  const struct tensor *all_text, int64_t i)
 {
     size_t row = (size_t)s->m->embed * dtype_size(s->m->engine->real);
-    TRY(tape_backward_from(image, (const char *)all_image->grad + (size_t)i * row));
-    return tape_backward_from(text, (const char *)all_text->grad + (size_t)i * row);
+    /* A loss that looks at one side alone leaves the other without a gradient. */
+    if (all_image->grad)
+        TRY(tape_backward_from(image, (const char *)all_image->grad + (size_t)i * row));
+    if (all_text->grad)
+        TRY(tape_backward_from(text, (const char *)all_text->grad + (size_t)i * row));
+    return 0;
 }
 
 int step_run(struct step *s, const struct batch *b, int64_t epoch, int64_t step, uint64_t seed, double *loss)

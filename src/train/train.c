@@ -1,7 +1,7 @@
-/* train/train.c: the loop. A batch is a function of (seed, epoch, step) and the schedule one of the step, so the state of a run is its
- * slabs and a cursor; killing the process at any instant loses at most the steps since the last checkpoint, and the resumed run
- * gives the same bits. Polyak averaging of the weights (Polyak and Juditsky 1992) is what small models gain most from for free;
- * validation and the saved model use the average. */
+/* train/train.c: the loop. A batch is a function of (seed, epoch, step) and the schedule one of the step, so the state
+ * of a run is its slabs and a cursor; killing the process at any instant loses at most the steps since the last
+ * checkpoint, and the resumed run gives the same bits. Polyak averaging of the weights (Polyak and Juditsky 1992) is
+ * what small models gain most from for free; validation and the saved model use the average. */
 #include "train/train.h"
 
 #include <math.h>
@@ -9,30 +9,41 @@
 
 #define F(field) offsetof(struct train_opt, field)
 const struct opt train_options[] = {
-    {"batch", 'b', OPT_INT, F(batch), "128", 2, 1 << 20, NULL, "N", "pairs in a batch (the loss sees all of them at once)"},
-    {"chunk", 0, OPT_INT, F(chunk), "0", 0, 1 << 20, NULL, "N", "pairs encoded at a time (gradient cache); 0: the whole batch"},
+    {"batch", 'b', OPT_INT, F(batch), "128", 2, 1 << 20, NULL, "N",
+     "pairs in a batch (the loss sees all of them at once)"},
+    {"chunk", 0, OPT_INT, F(chunk), "0", 0, 1 << 20, NULL, "N",
+     "pairs encoded at a time (gradient cache); 0: the whole batch"},
     {"epochs", 'e', OPT_INT, F(epochs), "10", 1, 1000000, NULL, "N", "passes over the data"},
-    {"max-steps", 0, OPT_INT, F(max_steps), "0", 0, 1e12, NULL, "N", "stop after so many steps (the schedule still spans all epochs); 0: no limit"},
+    {"max-steps", 0, OPT_INT, F(max_steps), "0", 0, 1e12, NULL, "N",
+     "stop after so many steps (the schedule still spans all epochs); 0: no limit"},
     {"lr", 0, OPT_REAL, F(lr), "1e-5", 0, 1, NULL, "X", "learning rate at the end of the warm-up"},
-    {"final-lr", 0, OPT_REAL, F(final_lr), "0", 0, 1, NULL, "X", "share of the learning rate left at the end of the cosine"},
+    {"final-lr", 0, OPT_REAL, F(final_lr), "0", 0, 1, NULL, "X",
+     "share of the learning rate left at the end of the cosine"},
     {"warmup", 0, OPT_INT, F(warmup), "0", 0, 1e9, NULL, "N", "steps of linear warm-up"},
-    {"weight-decay", 0, OPT_REAL, F(weight_decay), "0.2", 0, 10, NULL, "X", "decoupled decay of weights with two or more dimensions"},
+    {"weight-decay", 0, OPT_REAL, F(weight_decay), "0.2", 0, 10, NULL, "X",
+     "decoupled decay of weights with two or more dimensions"},
     {"beta1", 0, OPT_REAL, F(beta1), "0.9", 0, 0.999999, NULL, "X", "AdamW: decay of the first moment"},
     {"beta2", 0, OPT_REAL, F(beta2), "0.98", 0, 0.999999, NULL, "X", "AdamW: decay of the second moment"},
     {"eps", 0, OPT_REAL, F(eps), "1e-6", 1e-12, 1, NULL, "X", "AdamW: added to the root of the second moment"},
     {"clip-norm", 0, OPT_REAL, F(clip_norm), "1", 0, 1e6, NULL, "X", "largest norm of the gradient; 0: no clipping"},
-    {"average", 0, OPT_REAL, F(average), "0", 0, 0.999999, NULL, "X", "decay of the running average of the weights; 0: none"},
+    {"average", 0, OPT_REAL, F(average), "0", 0, 0.999999, NULL, "X",
+     "decay of the running average of the weights; 0: none"},
     {"augment", 0, OPT_BOOL, F(augment), NULL, 0, 0, NULL, NULL, "train on random crops, colours and backgrounds"},
-    {"crop-min", 0, OPT_REAL, F(crop_min), "0.5", 0.01, 1, NULL, "X", "augment: smallest share of the picture's area in a crop"},
+    {"crop-min", 0, OPT_REAL, F(crop_min), "0.5", 0.01, 1, NULL, "X",
+     "augment: smallest share of the picture's area in a crop"},
     {"flip", 0, OPT_REAL, F(flip), "0.5", 0, 1, NULL, "X", "augment: chance of mirroring"},
-    {"jitter", 0, OPT_REAL, F(jitter), "0.3", 0, 1, NULL, "X", "augment: strength of brightness, contrast and saturation changes"},
-    {"background", 0, OPT_REAL, F(background), "0.5", 0, 1, NULL, "X", "augment: chance of a random background, where the foreground is known"},
+    {"jitter", 0, OPT_REAL, F(jitter), "0.3", 0, 1, NULL, "X",
+     "augment: strength of brightness, contrast and saturation changes"},
+    {"background", 0, OPT_REAL, F(background), "0.5", 0, 1, NULL, "X",
+     "augment: chance of a random background, where the foreground is known"},
     {"rotate", 0, OPT_REAL, F(rotate), "0.1", 0, 3.15, NULL, "X", "augment: largest rotation in radians"},
-    {"name-share", 0, OPT_REAL, F(name_share), "0.5", 0, 1, NULL, "X", "chance of drawing a picture's name rather than any of its captions"},
+    {"name-share", 0, OPT_REAL, F(name_share), "0.5", 0, 1, NULL, "X",
+     "chance of drawing a picture's name rather than any of its captions"},
     {"seed", 's', OPT_INT, F(seed), "0", 0, 4294967295.0, NULL, "N", "of every random choice"},
     {"checkpoint-every", 0, OPT_INT, F(checkpoint_every), "500", 1, 1e9, NULL, "N", "steps between checkpoints"},
     {"loader-threads", 0, OPT_INT, F(threads), "1", 1, 64, NULL, "N", "threads that prepare batches"},
-    {"save-dtype", 0, OPT_CHOICE, F(save_dtype), "f32", 0, 0, "f32|f16|bf16", NULL, "number format of the saved weights"},
+    {"save-dtype", 0, OPT_CHOICE, F(save_dtype), "f32", 0, 0, "f32|f16|bf16", NULL,
+     "number format of the saved weights"},
     {0},
 };
 #undef F
@@ -120,9 +131,10 @@ static json_t *step_event(const struct run *r, const char *kind)
 {
     double seconds = clock_seconds() - r->started;
     double pairs = (double)(r->at.done - r->done_at_start) * (double)r->job->opt->batch;
-    return json_pack("{s:s, s:I, s:I, s:o, s:o, s:f, s:o, s:f}", "event", kind, "step", (json_int_t)r->at.done, "epoch", (json_int_t)r->at.epoch,
-                     "loss", json_number(r->loss), "grad_norm", json_number(r->grad_norm), "lr", r->lr, "logit_scale",
-                     json_number(model_logit_scale(r->m)), "pairs_per_second", seconds > 0 ? pairs / seconds : 0.0);
+    return json_pack("{s:s, s:I, s:I, s:o, s:o, s:f, s:o, s:f}", "event", kind, "step", (json_int_t)r->at.done, "epoch",
+                     (json_int_t)r->at.epoch, "loss", json_number(r->loss), "grad_norm", json_number(r->grad_norm),
+                     "lr", r->lr, "logit_scale", json_number(model_logit_scale(r->m)), "pairs_per_second",
+                     seconds > 0 ? pairs / seconds : 0.0);
 }
 
 /* Three batches in a row without a finite loss end the run; one is skipped (its update would poison every weight). */
@@ -132,8 +144,10 @@ static int strike(struct run *r)
     log_warn("step %lld: loss %g, gradient norm %g: update skipped", (long long)r->at.done, r->loss, r->grad_norm);
     if (r->strikes < STRIKES)
         return 0;
-    FAIL(ERR_NONFINITE, "%s: loss or gradient was not finite %d times in a row at step %lld; the last good checkpoint is kept; "
-                        "try a smaller --lr or a longer --warmup", rundir_path(r->job->run), STRIKES, (long long)r->at.done);
+    FAIL(ERR_NONFINITE,
+         "%s: loss or gradient was not finite %d times in a row at step %lld; the last good checkpoint is kept; "
+         "try a smaller --lr or a longer --warmup",
+         rundir_path(r->job->run), STRIKES, (long long)r->at.done);
 }
 
 static int one_step(struct run *r)
@@ -159,7 +173,8 @@ static int one_step(struct run *r)
     }
     r->at.done++;
     r->at.step++;
-    progress_note(r->progress, "epoch %lld  loss %.4f  scale %.1f", (long long)r->at.epoch, r->at.loss_mean, model_logit_scale(r->m));
+    progress_note(r->progress, "epoch %lld  loss %.4f  scale %.1f", (long long)r->at.epoch, r->at.loss_mean,
+                  model_logit_scale(r->m));
     progress_add(r->progress, b->n);
     return r->at.done % LOG_EVERY == 0 ? rundir_event(r->job->run, step_event(r, "step")) : 0;
 }
@@ -221,17 +236,24 @@ static int open_run(struct run *r)
 {
     const struct train_job *job = r->job;
     const struct train_opt *o = job->opt;
-    struct loader_opt loader = {.batch = o->batch, .context = r->m->context, .threads = o->threads, .seed = (uint64_t)o->seed,
-                                .augment = o->augment, .name_share = o->name_share,
-                                .view = {.scale_min = o->crop_min, .flip = o->flip, .jitter = o->jitter, .background = o->background,
+    struct loader_opt loader = {.batch = o->batch,
+                                .context = r->m->context,
+                                .threads = o->threads,
+                                .seed = (uint64_t)o->seed,
+                                .augment = o->augment,
+                                .name_share = o->name_share,
+                                .view = {.scale_min = o->crop_min,
+                                         .flip = o->flip,
+                                         .jitter = o->jitter,
+                                         .background = o->background,
                                          .rotate = o->rotate}};
     struct step_opt step = {.chunk = o->chunk, .low = job->low};
     TRY(loader_open(&r->loader, job->data, r->m->tokenizer, &r->m->preprocess, &loader));
     r->steps_per_epoch = loader_steps(r->loader);
     r->total = r->steps_per_epoch * o->epochs;
     if (r->steps_per_epoch == 0)
-        FAIL(ERR_USAGE, "--batch %lld is more than the %lld pictures of %s; choose a smaller batch", (long long)o->batch,
-             (long long)job->data->n_images, job->data->spec);
+        FAIL(ERR_USAGE, "--batch %lld is more than the %lld pictures of %s; choose a smaller batch",
+             (long long)o->batch, (long long)job->data->n_images, job->data->spec);
     TRY(step_open(&r->step, r->m, job->loss, job->loss_opt, &step));
     TRY(optimizer_open(&r->optimizer, &r->m->params));
     if (o->average > 0) {
@@ -264,16 +286,20 @@ int train_run(const struct train_job *job, struct train_result *out)
     if (rc == 0)
         rc = loop(&r);
     double seconds = clock_seconds() - r.started;
-    *out = (struct train_result){.final_loss = r.loss, .steps = r.at.done, .best = r.at.best, .best_epoch = r.at.best_epoch,
-                                 .interrupted = signal_caught(),
-                                 .pairs_per_second = seconds > 0 ? (double)((r.at.done - r.done_at_start) * job->opt->batch) / seconds : 0};
+    *out = (struct train_result){
+        .final_loss = r.loss,
+        .steps = r.at.done,
+        .best = r.at.best,
+        .best_epoch = r.at.best_epoch,
+        .interrupted = signal_caught(),
+        .pairs_per_second = seconds > 0 ? (double)((r.at.done - r.done_at_start) * job->opt->batch) / seconds : 0};
     progress_close(&r.progress);
     loader_close(&r.loader);
     step_close(&r.step);
     optimizer_close(&r.optimizer);
     mem_free(r.average);
     if (rc == 0 && out->interrupted)
-        FAIL(ERR_INTERRUPTED, "stopped after step %lld; the work is in %s; the same command with --resume goes on", (long long)r.at.done,
-             rundir_path(job->run));
+        FAIL(ERR_INTERRUPTED, "stopped after step %lld; the work is in %s; the same command with --resume goes on",
+             (long long)r.at.done, rundir_path(job->run));
     return rc;
 }

@@ -1,5 +1,5 @@
-/* train/train.h: the door of room train (level 4). Optimiser, schedule, gradient cache, checkpoints, the loop. Does not know
- * eval: the caller passes an end-of-epoch function. */
+/* train/train.h: the door of room train (level 4). Optimiser, schedule, gradient cache, checkpoints, the loop. Does not
+ * know eval: the caller passes an end-of-epoch function. */
 #ifndef TRAIN_TRAIN_H
 #define TRAIN_TRAIN_H
 
@@ -9,38 +9,57 @@
 #include "loss/loss.h"
 #include "model/model.h"
 
-/* ---- optimiser (optimizer.c) and schedule (schedule.c) ------------------------------------------------------------------------ */
+/* ---- optimiser (optimizer.c) and schedule (schedule.c)
+ * ------------------------------------------------------------------------ */
 
-struct optimizer { void *m, *v; int64_t step; };       /* slabs as long as the parameters'; step counts finished steps */
-struct optimizer_opt { double beta1, beta2, eps, weight_decay; };
+struct optimizer {
+    void *m, *v;
+    int64_t step;
+}; /* slabs as long as the parameters'; step counts finished steps */
+struct optimizer_opt {
+    double beta1, beta2, eps, weight_decay;
+};
 int optimizer_open(struct optimizer *o, const struct params *p);
 void optimizer_close(struct optimizer *o);
 /* One AdamW step on p->grad times grad_scale; rows with decay false are not decayed. */
-void optimizer_step(struct optimizer *o, const struct engine *e, struct params *p, const struct optimizer_opt *opt, double lr, double grad_scale);
+void optimizer_step(struct optimizer *o, const struct engine *e, struct params *p, const struct optimizer_opt *opt,
+                    double lr, double grad_scale);
 /* Linear warm-up to 1 over `warmup` steps, then half a cosine down to `floor` at `total`. step counts from 0. */
 double schedule_cosine(int64_t step, int64_t warmup, int64_t total, double floor);
 
-/* ---- one step (step.c): gradient cache (Gao et al. 2021, "Scaling deep contrastive learning batch size under memory limited setup") -- */
+/* ---- one step (step.c): gradient cache (Gao et al. 2021, "Scaling deep contrastive learning batch size under memory
+ * limited setup") -- */
 
-/* Loss and parameter gradients of a batch whose activations never exceed `chunk` rows. chunk >= batch: one pass, nothing is
- * computed twice. Gradients are accumulated into model->params.grad (zeroed by the caller). */
+/* Loss and parameter gradients of a batch whose activations never exceed `chunk` rows. chunk >= batch: one pass,
+ * nothing is computed twice. Gradients are accumulated into model->params.grad (zeroed by the caller). */
 struct step;
-struct step_opt { int64_t chunk; bool low; };
-int step_open(struct step **s, struct model *m, const struct loss_kind *loss, const void *loss_opt, const struct step_opt *opt);
+struct step_opt {
+    int64_t chunk;
+    bool low;
+};
+int step_open(struct step **s, struct model *m, const struct loss_kind *loss, const void *loss_opt,
+              const struct step_opt *opt);
 int step_run(struct step *s, const struct batch *b, int64_t epoch, int64_t step, uint64_t seed, double *loss);
 size_t step_peak_bytes(const struct step *s);
 void step_close(struct step **s);
 
-/* ---- checkpoints (checkpoint.c): weights, optimiser, average, cursor, configuration; manifest last; the newest two are kept --------- */
+/* ---- checkpoints (checkpoint.c): weights, optimiser, average, cursor, configuration; manifest last; the newest two
+ * are kept --------- */
 
 /* Next batch: (epoch, step); done: steps finished in all; best: score of RUN/model, NAN when none. */
-struct cursor { int64_t epoch, step, done, best_epoch; double loss_mean, best; };
-int checkpoint_save(const char *run, const struct model *m, const struct optimizer *o, const void *average, const struct cursor *c,
-                    const json_t *config);
+struct cursor {
+    int64_t epoch, step, done, best_epoch;
+    double loss_mean, best;
+};
+int checkpoint_save(const char *run, const struct model *m, const struct optimizer *o, const void *average,
+                    const struct cursor *c, const json_t *config);
 /* The newest complete one; *found false when there is none. Refuses one whose configuration differs. */
-int checkpoint_load(const char *run, struct model *m, struct optimizer *o, void *average, struct cursor *c, const json_t *config, bool *found);
+int checkpoint_load(const char *run, struct model *m, struct optimizer *o, void *average, struct cursor *c,
+                    const json_t *config, bool *found);
 
-/* ---- the loop (train.c) -------------------------------------------------------------------------------------------------------------------- */
+/* ---- the loop (train.c)
+ * --------------------------------------------------------------------------------------------------------------------
+ */
 
 struct train_opt {
     int64_t batch, chunk, epochs, warmup, seed, checkpoint_every, threads, max_steps;
@@ -49,7 +68,7 @@ struct train_opt {
     bool augment;
     const char *save_dtype;
 };
-extern const struct opt train_options[];               /* of struct train_opt */
+extern const struct opt train_options[]; /* of struct train_opt */
 
 struct train_job {
     struct model *model;
@@ -57,16 +76,21 @@ struct train_job {
     const struct loss_kind *loss;
     const void *loss_opt;
     const struct train_opt *opt;
-    const json_t *config;                              /* resolved configuration, written into checkpoints */
+    const json_t *config; /* resolved configuration, written into checkpoints */
     struct rundir *run;
     bool low, resume;
-    /* After each epoch, with the averaged weights in place when averaging is on; may add fields to the event. *score: larger is
-     * better, kept as the best model; NAN: no judgement. NULL: none. */
+    /* After each epoch, with the averaged weights in place when averaging is on; may add fields to the event. *score:
+     * larger is better, kept as the best model; NAN: no judgement. NULL: none. */
     int (*end_of_epoch)(void *ctx, struct model *m, int64_t epoch, json_t *event, double *score);
     void *ctx;
 };
-struct train_result { double final_loss, pairs_per_second, best; int64_t steps, best_epoch; bool interrupted; };
-/* Leaves RUN/model (the best by score, or the last), RUN/checkpoints/, RUN/run.jsonl. Ctrl-C: checkpoint, RUN/model, ERR_INTERRUPTED. */
+struct train_result {
+    double final_loss, pairs_per_second, best;
+    int64_t steps, best_epoch;
+    bool interrupted;
+};
+/* Leaves RUN/model (the best by score, or the last), RUN/checkpoints/, RUN/run.jsonl. Ctrl-C: checkpoint, RUN/model,
+ * ERR_INTERRUPTED. */
 int train_run(const struct train_job *job, struct train_result *out);
 
 #endif

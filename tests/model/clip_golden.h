@@ -1,4 +1,5 @@
-/* tests/model/clip_golden.h: the golden CLIP (tests/golden/clip_vit_tiny, values of other people's code in float64) opened for a test. */
+/* tests/model/clip_golden.h: the golden CLIP (tests/golden/clip_vit_tiny, values of other people's code in float64)
+ * opened for a test. */
 #ifndef TESTS_CLIP_GOLDEN_H
 #define TESTS_CLIP_GOLDEN_H
 
@@ -13,7 +14,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct golden { struct model *m; struct st_file *expected, *inputs, *gradients; float *pixels; int32_t *ids; int64_t n, context; };
+struct golden {
+    struct model *m;
+    struct st_file *expected, *inputs, *gradients;
+    float *pixels;
+    int32_t *ids;
+    int64_t n, context;
+};
 
 static inline void golden_path(char *out, size_t n, const char *file)
 {

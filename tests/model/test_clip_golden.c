@@ -1,5 +1,5 @@
-/* CLIP against values computed by other people's code: hidden states, embeddings, logits, every gradient. Bars: the README of the
- * golden data (5e-5 absolute for states, 1e-4 for logits, 1e-4 of the largest entry for gradients). */
+/* CLIP against values computed by other people's code: hidden states, embeddings, logits, every gradient. Bars: the
+ * README of the golden data (5e-5 absolute for states, 1e-4 for logits, 1e-4 of the largest entry for gradients). */
 #include "clip_golden.h"
 #include "loss/loss.h"
 
@@ -55,8 +55,16 @@ static void check_states(const char *engine, bool record)
     golden_close(&g);
 }
 
-static void test_states_ref(void **state) { check_states("ref", true); check_states("ref", false); }
-static void test_states_cpu(void **state) { check_states("cpu", true); check_states("cpu", false); }
+static void test_states_ref(void **state)
+{
+    check_states("ref", true);
+    check_states("ref", false);
+}
+static void test_states_cpu(void **state)
+{
+    check_states("cpu", true);
+    check_states("cpu", false);
+}
 
 /* The short cut (trimmed texts, last block for one row) gives the same embeddings. */
 static void check_embeds(const char *engine)
@@ -71,8 +79,14 @@ static void check_embeds(const char *engine)
     golden_close(&g);
 }
 
-static void test_embeds_ref(void **state) { check_embeds("ref"); }
-static void test_embeds_cpu(void **state) { check_embeds("cpu"); }
+static void test_embeds_ref(void **state)
+{
+    check_embeds("ref");
+}
+static void test_embeds_cpu(void **state)
+{
+    check_embeds("cpu");
+}
 
 static void test_bf16_cosine(void **state)
 {
@@ -81,7 +95,9 @@ static void test_bf16_cosine(void **state)
     float x[6 * 24];
     for (int side = 0; side < 2; side++) {
         const struct st_tensor *t = st_find(g.expected, side ? "text_embeds" : "image_embeds");
-        assert_int_equal(side ? model_embed_ids(g.m, g.ids, g.n, g.context, true, x) : model_embed_pixels(g.m, g.pixels, g.n, true, x), 0);
+        assert_int_equal(side ? model_embed_ids(g.m, g.ids, g.n, g.context, true, x)
+                              : model_embed_pixels(g.m, g.pixels, g.n, true, x),
+                         0);
         for (int i = 0; i < 6; i++) {
             double dot = 0;
             for (int j = 0; j < 24; j++)
@@ -102,12 +118,14 @@ static void check_gradients(const char *engine, double bar)
     assert_int_equal(params_want_grad(&m->params), 0);
     assert_int_equal(tape_open(&t, m->engine, &(struct tape_opt){.record = true}), 0);
     struct tensor *pixels = pixels_on(t, &g, true);
-    struct pair_batch b = {.image = model_encode_image(m, pixels), .text = model_encode_text(m, t, g.ids, g.n, g.context),
+    struct pair_batch b = {.image = model_encode_image(m, pixels),
+                           .text = model_encode_text(m, t, g.ids, g.n, g.context),
                            .logit_scale = m->logit_scale};
     const struct loss_kind *kind = loss_find("clip");
     struct loss_clip_opt opt;
     opt_defaults(kind->options, &opt);
-    struct tensor *logits = t_mul(t_matmul(b.image, b.text, (struct matmul_opt){.tb = true}), t_exp(t_use(t, m->logit_scale)));
+    struct tensor *logits =
+        t_mul(t_matmul(b.image, b.text, (struct matmul_opt){.tb = true}), t_exp(t_use(t, m->logit_scale)));
     struct tensor *loss = kind->build(&b, &opt);
     assert_int_equal(tape_status(t), 0);
     check_state(&g, "logits_per_image", logits, 1e-4);
@@ -133,9 +151,18 @@ static void check_gradients(const char *engine, double bar)
     golden_close(&g);
 }
 
-static void test_gradients_ref64(void **state) { check_gradients("ref64", 2e-6); }
-static void test_gradients_ref(void **state) { check_gradients("ref", 1e-4); }
-static void test_gradients_cpu(void **state) { check_gradients("cpu", 1e-4); }
+static void test_gradients_ref64(void **state)
+{
+    check_gradients("ref64", 2e-6);
+}
+static void test_gradients_ref(void **state)
+{
+    check_gradients("ref", 1e-4);
+}
+static void test_gradients_cpu(void **state)
+{
+    check_gradients("cpu", 1e-4);
+}
 
 /* Saved and opened again: the same vectors in F32, close ones in F16 and BF16; the fingerprint tells models apart. */
 static void test_save(void **state)
@@ -167,7 +194,11 @@ static void test_save(void **state)
 /* Configurations that lie are refused with file, field, expected and found. */
 static void test_bad_config(void **state)
 {
-    static const struct { const char *section, *key; int value; const char *says; } bad[] = {
+    static const struct {
+        const char *section, *key;
+        int value;
+        const char *says;
+    } bad[] = {
         {"vision_config", "num_attention_heads", 0, "num_attention_heads"},
         {"vision_config", "num_attention_heads", 7, "divisor"},
         {"vision_config", "patch_size", 0, "patch_size"},
@@ -219,10 +250,12 @@ static void test_memory_failure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_states_ref), cmocka_unit_test(test_states_cpu), cmocka_unit_test(test_embeds_ref),
-        cmocka_unit_test(test_embeds_cpu), cmocka_unit_test(test_bf16_cosine), cmocka_unit_test(test_gradients_ref64),
-        cmocka_unit_test(test_gradients_ref), cmocka_unit_test(test_gradients_cpu), cmocka_unit_test(test_save),
-        cmocka_unit_test(test_bad_config), cmocka_unit_test(test_memory_failure),
+        cmocka_unit_test(test_states_ref),     cmocka_unit_test(test_states_cpu),
+        cmocka_unit_test(test_embeds_ref),     cmocka_unit_test(test_embeds_cpu),
+        cmocka_unit_test(test_bf16_cosine),    cmocka_unit_test(test_gradients_ref64),
+        cmocka_unit_test(test_gradients_ref),  cmocka_unit_test(test_gradients_cpu),
+        cmocka_unit_test(test_save),           cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_memory_failure),
     };
     return cmocka_run_group_tests_name("clip golden", tests, NULL, NULL);
 }

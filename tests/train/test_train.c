@@ -4,8 +4,13 @@
 
 static struct batch batch_of(const struct golden *g)
 {
-    return (struct batch){.n = g->n, .context = g->context, .channels = 3, .height = g->m->image_size, .width = g->m->image_size,
-                          .pixels = g->pixels, .ids = g->ids};
+    return (struct batch){.n = g->n,
+                          .context = g->context,
+                          .channels = 3,
+                          .height = g->m->image_size,
+                          .width = g->m->image_size,
+                          .pixels = g->pixels,
+                          .ids = g->ids};
 }
 
 static double real_at(const struct params *p, const void *x, int64_t i)
@@ -65,8 +70,14 @@ static void check_steps(const char *engine)
     golden_close(&g);
 }
 
-static void test_steps_ref64(void **state) { check_steps("ref64"); }
-static void test_steps_cpu(void **state) { check_steps("cpu"); }
+static void test_steps_ref64(void **state)
+{
+    check_steps("ref64");
+}
+static void test_steps_cpu(void **state)
+{
+    check_steps("cpu");
+}
 
 /* Gradient cache: chunks of 1, 2, 4 give the gradients of the whole batch. */
 static void test_gradient_cache(void **state)
@@ -134,7 +145,8 @@ static void test_schedule(void **state)
         assert_true(schedule_cosine(i, 10, 110, 0.1) <= schedule_cosine(i - 1, 10, 110, 0.1));
 }
 
-/* What was saved comes back bit for bit; a damaged newest checkpoint is passed over for the older one; another configuration is refused. */
+/* What was saved comes back bit for bit; a damaged newest checkpoint is passed over for the older one; another
+ * configuration is refused. */
 static void test_checkpoint(void **state)
 {
     struct golden g;
@@ -149,7 +161,8 @@ static void test_checkpoint(void **state)
     assert_int_equal(optimizer_open(&o2, p), 0);
     json_t *config = json_pack("{s:i}", "batch", 6), *other = json_pack("{s:i}", "batch", 7);
     float *average = mem_alloc(bytes), *average2 = mem_alloc(bytes), *weights = mem_alloc(bytes);
-    struct cursor c = {.epoch = 2, .step = 3, .done = 40, .best_epoch = 1, .best = 0.25, .loss_mean = 1.0 / 3}, back = {0};
+    struct cursor c = {.epoch = 2, .step = 3, .done = 40, .best_epoch = 1, .best = 0.25, .loss_mean = 1.0 / 3},
+                  back = {0};
     for (int k = 0; k < 3; k++) { /* three saves: the oldest is removed */
         for (int64_t i = 0; i < p->n_slab; i++) {
             ((float *)o.m)[i] = (float)(i + k) * 0.25f;
@@ -171,7 +184,8 @@ static void test_checkpoint(void **state)
     assert_memory_equal(o.m, o2.m, bytes);
     assert_memory_equal(o.v, o2.v, bytes);
     assert_memory_equal(average, average2, bytes);
-    assert_true(back.epoch == 2 && back.step == 3 && back.done == 42 && back.best_epoch == 1 && back.best == 0.25 && back.loss_mean == c.loss_mean);
+    assert_true(back.epoch == 2 && back.step == 3 && back.done == 42 && back.best_epoch == 1 && back.best == 0.25 &&
+                back.loss_mean == c.loss_mean);
     assert_int_equal(o2.step, 42);
     assert_int_equal(checkpoint_load(run, g.m, &o2, average2, &back, other, &found), ERR_USAGE);
 
@@ -197,8 +211,8 @@ static void test_checkpoint(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_steps_ref64), cmocka_unit_test(test_steps_cpu), cmocka_unit_test(test_gradient_cache),
-        cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_schedule), cmocka_unit_test(test_checkpoint),
+        cmocka_unit_test(test_steps_ref64),   cmocka_unit_test(test_steps_cpu), cmocka_unit_test(test_gradient_cache),
+        cmocka_unit_test(test_no_allocation), cmocka_unit_test(test_schedule),  cmocka_unit_test(test_checkpoint),
     };
     return cmocka_run_group_tests_name("train", tests, NULL, NULL);
 }
