@@ -16,8 +16,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- the parameter table
- * ------------------------------------------------------------------------------------------------- */
+/* ---- the parameter table ---- */
 
 /* Letters: V vision width, T text width, D and M width and MLP width of the layer's tower, E embedding, N image
  * positions, L text positions, K vocabulary, c channels, p patch. */
@@ -96,8 +95,7 @@ static const struct param_row vision_layer_rows[] = LAYER_ROWS("vision");
 static const struct param_row text_layer_rows[] = LAYER_ROWS("text");
 #undef AT
 
-/* ---- config.json
- * ----------------------------------------------------------------------------------------------------------- */
+/* ---- config.json ---- */
 
 static bool clip_accepts(const json_t *config)
 {
@@ -153,8 +151,7 @@ static int read_config(struct clip *c, const json_t *config, const char *file)
     return 0;
 }
 
-/* ---- building
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- building ---- */
 
 static void wire_tower(struct tower *t)
 {

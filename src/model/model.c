@@ -16,8 +16,7 @@ static const struct model_family *const families[] = {
 #undef MODEL_FAMILY
 };
 
-/* ---- where a model lies
- * --------------------------------------------------------------------------------------------------- */
+/* ---- where a model lies ---- */
 
 static bool has_config(const char *dir)
 {
@@ -254,8 +253,7 @@ int model_save(const struct model *m, const char *dir, enum dtype dtype)
     return m->tokenizer ? tokenizer_save(m->tokenizer, dir) : 0;
 }
 
-/* ---- identity
- * ------------------------------------------------------------------------------------------------------------------ */
+/* ---- identity ---- */
 
 int model_fingerprint(const struct model *m, char out[65])
 {

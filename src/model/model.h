@@ -12,8 +12,7 @@
 #include "io/io.h"
 #include "tensor/tensor.h"
 
-/* ---- parameters (param.c, weights.c)
- * -------------------------------------------------------------------------------------- */
+/* ---- parameters (param.c, weights.c) ---- */
 
 enum init_rule { INIT_ZERO, INIT_ONE, INIT_NORMAL };
 struct param {
@@ -37,8 +36,7 @@ void params_zero_grad(struct params *p);
 void *params_data(const struct params *p, const struct param *q);
 void *params_grad(const struct params *p, const struct param *q);
 
-/* ---- models (model.c; families in model_list.h)
- * ----------------------------------------------------------------------------- */
+/* ---- models (model.c; families in model_list.h) ---- */
 
 struct model;
 struct model_family {
@@ -89,8 +87,7 @@ int model_embed_ids(const struct model *m, const int32_t *ids, int64_t n, int64_
 int model_embed_texts(const struct model *m, const char *const *texts, int64_t n, bool low, float *out,
                       int64_t *n_truncated);
 
-/* ---- CLIP (clip.c; Radford et al. 2021)
- * ----------------------------------------------------------------------------------------- */
+/* ---- CLIP (clip.c; Radford et al. 2021) ---- */
 
 struct block {
     struct norm norm1;

@@ -9,8 +9,7 @@
 #include "loss/loss.h"
 #include "model/model.h"
 
-/* ---- optimiser (optimizer.c) and schedule (schedule.c)
- * ------------------------------------------------------------------------ */
+/* ---- optimiser (optimizer.c) and schedule (schedule.c) ---- */
 
 struct optimizer {
     void *m, *v;
