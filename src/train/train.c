@@ -36,7 +36,7 @@ const struct opt train_options[] = {
      "augment: strength of brightness, contrast and saturation changes"},
     {"background", 0, OPT_REAL, F(background), "0.5", 0, 1, NULL, "X",
      "augment: chance of a random background, where the foreground is known"},
-    {"rotate", 0, OPT_REAL, F(rotate), "0.1", 0, 3.15, NULL, "X", "augment: largest rotation in radians"},
+    {"rotate", 0, OPT_REAL, F(rotate), "5", 0, 180, NULL, "X", "augment: largest rotation in degrees"},
     {"name-share", 0, OPT_REAL, F(name_share), "0.5", 0, 1, NULL, "X",
      "chance of drawing a picture's name rather than any of its captions"},
     {"seed", 's', OPT_INT, F(seed), "0", 0, 4294967295.0, NULL, "N", "of every random choice"},
