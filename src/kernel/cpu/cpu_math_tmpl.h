@@ -30,7 +30,7 @@
 static inline float exp_f(float x)
 {
     float c = x > 89.0f ? 89.0f : x;
-    c = c < -87.5f ? -87.5f : c;
+    c = c > -87.5f ? c : -87.5f; /* takes NaN, too, which no integer can hold */
     float t = c * 1.44269504088896341f;
     int32_t n = (int32_t)(t + 192.5f) - 192; /* nearest, the sum being positive */
     float f = (float)n;
@@ -46,7 +46,8 @@ static inline float exp_f(float x)
     uint32_t bits = (uint32_t)(n + 126) << 23; /* 2^(n-1); 0 at the lower end, and 2^128 is no float */
     float scale;
     memcpy(&scale, &bits, sizeof scale);
-    return p * scale * 2.0f;
+    float y = p * scale * 2.0f;
+    return x == x ? y : x;
 }
 
 static inline float sigmoid_f(float x)
