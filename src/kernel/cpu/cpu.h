@@ -7,8 +7,8 @@
  * three times the code for the same machine instructions.
  *
  * The thread that calls the engine is alone (one compute thread), so scratch memory and the table are static.
- * How long waiting threads spin is libgomp's affair and decided before main: see cpu_wait.c. A program that does not call
- * engine_wait_briefly and shares its machine should run with GOMP_SPINCOUNT=2000 or OMP_WAIT_POLICY=passive. */
+ * How long waiting threads spin is libgomp's affair and decided before main: see cpu_wait.c. A program that does not
+ * call engine_wait_briefly and shares its machine should run with GOMP_SPINCOUNT=2000 or OMP_WAIT_POLICY=passive. */
 #ifndef KERNEL_CPU_CPU_H
 #define KERNEL_CPU_CPU_H
 
