@@ -61,6 +61,15 @@ static int fill_config(json_t *config, const struct tokenizer_info *info, const 
     return 0;
 }
 
+/* A wrong configuration is told before the data is read. */
+static int check_config(const json_t *config, const char *where, const struct engine *e)
+{
+    struct model *m = NULL;
+    TRY(model_init(&m, config, where, NULL, e, 0));
+    model_close(&m);
+    return 0;
+}
+
 static int save(const struct model *m, const char *out, bool force)
 {
     struct atomic_dir d;
@@ -105,6 +114,8 @@ static int run(struct cli *c)
     TRY(path_check_output(o->out, o->force));
     TRY(engine_open(&e, "ref", 1)); /* nothing is computed here */
     int rc = json_read_file(&config, c->args.v[0]);
+    if (rc == 0)
+        rc = check_config(config, c->args.v[0], e);
     if (rc == 0)
         rc = cli_dataset(&d, o->data, o->split, "train", &which);
     if (rc == 0)

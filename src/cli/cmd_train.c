@@ -115,13 +115,14 @@ static int make_identity(struct job *j)
     for (size_t i = 0; train && i < ARRAY_LEN(free_of_numbers); i++)
         json_object_del(train, free_of_numbers[i]);
     if (train && loss)
-        j->identity =
-            json_pack("{s:s, s:s, s:s, s:s, s:I, s:s, s:s*, s:s, s:s, s:O, s:O}", "version", MERIDIAN_VERSION,
-                      "model_fingerprint", print, "data", j->o->data, "data_fingerprint", j->d->fingerprint, "seed",
-                      (json_int_t)j->o->train.seed, "captions", j->o->captions, "split", j->o->split, "engine",
-                      j->e->name, "dtype", j->o->engine.dtype, "train", train, "loss_options", loss);
-    if (j->identity)
-        json_object_set_new(j->identity, "loss", json_string(j->loss->name));
+        j->identity = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s*, s:s, s:s, s:s, s:O}", "version", MERIDIAN_VERSION,
+                                "model_fingerprint", print, "data", j->o->data, "data_fingerprint", j->d->fingerprint,
+                                "captions", j->o->captions, "split", j->o->split, "engine", j->e->name, "dtype",
+                                j->o->engine.dtype, "loss", j->loss->name, "loss_options", loss);
+    if (j->identity && json_object_update(j->identity, train) < 0) {
+        json_decref(j->identity);
+        j->identity = NULL;
+    }
     json_decref(train);
     json_decref(loss);
     if (!j->identity)
@@ -177,6 +178,9 @@ static int prepare(struct job *j)
              o->model);
     TRY(cli_dataset(&j->d, o->data, o->split, "train", &which));
     log_info("training on %s", j->d->description);
+    if (j->d->n_images < o->train.batch) /* before the run folder exists */
+        FAIL(ERR_USAGE, "%s has %lld pictures, expected at least one batch of %lld; take a smaller --batch", o->data,
+             (long long)j->d->n_images, (long long)o->train.batch);
     TRY(make_identity(j));
     TRY(make_config(j));
     if (wants_validation(o)) {

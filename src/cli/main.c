@@ -271,6 +271,7 @@ int main(int argc, char **argv)
     struct cli c = {.argc = argc, .argv = argv};
     keep_standard_files();
     signal(SIGPIPE, SIG_IGN); /* the talk of a long job may lose its reader; the job goes on */
+    signal(SIGXFSZ, SIG_IGN); /* a file over the size limit is an error of write, with a message */
     int rc = arena_open(&c.arena, "cli");
     if (rc == 0)
         rc = dispatch(&c);

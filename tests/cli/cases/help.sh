@@ -1,0 +1,20 @@
+# Every command's page has a summary, a usage line, its options from the table, and one example that begins with its name.
+m help
+n=0
+for name in encode search report "eval retrieval" "eval geometry" plot init train data tokenize preprocess selftest bench limits; do
+    "$program" help $name >.page 2>.err || fail "help $name"
+    "$program" $name --help >.page2 2>.err || fail "$name --help"
+    cmp -s .page .page2 || fail "help $name and $name --help differ"
+    grep -q "^meridian $name: " .page || fail "$name: no summary"
+    grep -q "^usage: meridian $name" .page || fail "$name: no usage"
+    grep -q "^ *--json  *print one JSON object" .page || fail "$name: no --json"
+    grep -A1 "^example:" .page | grep -q "^  meridian $name" || fail "$name: no example"
+    n=$((n + 1))
+done
+say "$n pages"
+# The overview names every command, and no command has no page.
+"$program" | sed -n 's/^  \([a-z]*\( [a-z]*\)\{0,1\}\)   *.*/\1/p' >.names
+while read -r name; do
+    "$program" help $name >/dev/null 2>&1 || fail "no page for $name"
+done <.names
+say "$(wc -l <.names | tr -d ' ') commands"
