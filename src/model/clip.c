@@ -24,75 +24,44 @@ static const char letters[] = "VTDMENLKcp";
 
 #define AT(field) offsetof(struct clip, field)
 static const struct param_row vision_rows[] = {
-    {"vision_model.embeddings.class_embedding", AT(class_token), "V", 0, 1, false, INIT_NORMAL, STD_WIDTH},
-    {"vision_model.embeddings.patch_embedding.weight", AT(patch_embed.w), "Vcpp", 0, 1, true, INIT_NORMAL, STD_FAN_IN},
-    {"vision_model.embeddings.position_embedding.weight", AT(image_positions), "NV", 0, 1, false, INIT_NORMAL,
-     STD_WIDTH},
-    {"vision_model.pre_layrnorm.weight", AT(norm_pre.w), "V", 0, 1, false, INIT_ONE, STD_NONE},
-    {"vision_model.pre_layrnorm.bias", AT(norm_pre.b), "V", 0, 1, false, INIT_ZERO, STD_NONE},
-    {"vision_model.post_layernorm.weight", AT(norm_post.w), "V", 0, 1, false, INIT_ONE, STD_NONE},
-    {"vision_model.post_layernorm.bias", AT(norm_post.b), "V", 0, 1, false, INIT_ZERO, STD_NONE},
-    {"visual_projection.weight", AT(project_image.w), "EV", 0, 1, false, INIT_NORMAL, STD_WIDTH},
+    {"vision_model.embeddings.class_embedding", AT(class_token), "V", INIT_WIDTH},
+    {"vision_model.embeddings.patch_embedding.weight", AT(patch_embed.w), "Vcpp", INIT_FAN_IN, .flat = true},
+    {"vision_model.embeddings.position_embedding.weight", AT(image_positions), "NV", INIT_WIDTH},
+    {"vision_model.pre_layrnorm.weight", AT(norm_pre.w), "V", INIT_ONE},
+    {"vision_model.pre_layrnorm.bias", AT(norm_pre.b), "V", INIT_ZERO},
+    {"vision_model.post_layernorm.weight", AT(norm_post.w), "V", INIT_ONE},
+    {"vision_model.post_layernorm.bias", AT(norm_post.b), "V", INIT_ZERO},
+    {"visual_projection.weight", AT(project_image.w), "EV", INIT_WIDTH},
 };
 static const struct param_row text_rows[] = {
-    {"text_model.embeddings.token_embedding.weight", AT(token_table), "KT", 0, 1, false, INIT_NORMAL, STD_SMALL},
-    {"text_model.embeddings.position_embedding.weight", AT(text_positions), "LT", 0, 1, false, INIT_NORMAL, STD_TINY},
-    {"text_model.final_layer_norm.weight", AT(norm_final.w), "T", 0, 1, false, INIT_ONE, STD_NONE},
-    {"text_model.final_layer_norm.bias", AT(norm_final.b), "T", 0, 1, false, INIT_ZERO, STD_NONE},
-    {"text_projection.weight", AT(project_text.w), "ET", 0, 1, false, INIT_NORMAL, STD_WIDTH},
-    {"logit_scale", AT(logit_scale), "", 0, 1, false, INIT_ONE, STD_NONE},
+    {"text_model.embeddings.token_embedding.weight", AT(token_table), "KT", INIT_SMALL},
+    {"text_model.embeddings.position_embedding.weight", AT(text_positions), "LT", INIT_TINY},
+    {"text_model.final_layer_norm.weight", AT(norm_final.w), "T", INIT_ONE},
+    {"text_model.final_layer_norm.bias", AT(norm_final.b), "T", INIT_ZERO},
+    {"text_projection.weight", AT(project_text.w), "ET", INIT_WIDTH},
+    {"logit_scale", AT(logit_scale), "", INIT_ONE},
 };
 #undef AT
+/* Behind "vision_model.encoder.layers.N." or "text_model.encoder.layers.N.". */
 #define AT(field) offsetof(struct block, field)
-#define LAYER_ROWS(side)                                                                                                 \
-    {                                                                                                                    \
-        {side "_model.encoder.layers.%d.layer_norm1.weight", AT(norm1.w), "D", 0, 1, false, INIT_ONE, STD_NONE},         \
-            {side "_model.encoder.layers.%d.layer_norm1.bias", AT(norm1.b), "D", 0, 1, false, INIT_ZERO, STD_NONE},      \
-            {side "_model.encoder.layers.%d.self_attn.q_proj.weight",                                                    \
-             AT(qkv.w),                                                                                                  \
-             "DD",                                                                                                       \
-             0,                                                                                                          \
-             3,                                                                                                          \
-             false,                                                                                                      \
-             INIT_NORMAL,                                                                                                \
-             STD_ATTN},                                                                                                  \
-            {side "_model.encoder.layers.%d.self_attn.k_proj.weight",                                                    \
-             AT(qkv.w),                                                                                                  \
-             "DD",                                                                                                       \
-             1,                                                                                                          \
-             3,                                                                                                          \
-             false,                                                                                                      \
-             INIT_NORMAL,                                                                                                \
-             STD_ATTN},                                                                                                  \
-            {side "_model.encoder.layers.%d.self_attn.v_proj.weight",                                                    \
-             AT(qkv.w),                                                                                                  \
-             "DD",                                                                                                       \
-             2,                                                                                                          \
-             3,                                                                                                          \
-             false,                                                                                                      \
-             INIT_NORMAL,                                                                                                \
-             STD_ATTN},                                                                                                  \
-            {side "_model.encoder.layers.%d.self_attn.q_proj.bias", AT(qkv.b), "D", 0, 3, false, INIT_ZERO, STD_NONE},   \
-            {side "_model.encoder.layers.%d.self_attn.k_proj.bias", AT(qkv.b), "D", 1, 3, false, INIT_ZERO, STD_NONE},   \
-            {side "_model.encoder.layers.%d.self_attn.v_proj.bias", AT(qkv.b), "D", 2, 3, false, INIT_ZERO, STD_NONE},   \
-            {side "_model.encoder.layers.%d.self_attn.out_proj.weight",                                                  \
-             AT(out.w),                                                                                                  \
-             "DD",                                                                                                       \
-             0,                                                                                                          \
-             1,                                                                                                          \
-             false,                                                                                                      \
-             INIT_NORMAL,                                                                                                \
-             STD_OUT},                                                                                                   \
-            {side "_model.encoder.layers.%d.self_attn.out_proj.bias", AT(out.b), "D", 0, 1, false, INIT_ZERO, STD_NONE}, \
-            {side "_model.encoder.layers.%d.layer_norm2.weight", AT(norm2.w), "D", 0, 1, false, INIT_ONE, STD_NONE},     \
-            {side "_model.encoder.layers.%d.layer_norm2.bias", AT(norm2.b), "D", 0, 1, false, INIT_ZERO, STD_NONE},      \
-            {side "_model.encoder.layers.%d.mlp.fc1.weight", AT(fc1.w), "MD", 0, 1, false, INIT_NORMAL, STD_MLP},        \
-            {side "_model.encoder.layers.%d.mlp.fc1.bias", AT(fc1.b), "M", 0, 1, false, INIT_ZERO, STD_NONE},            \
-            {side "_model.encoder.layers.%d.mlp.fc2.weight", AT(fc2.w), "DM", 0, 1, false, INIT_NORMAL, STD_OUT},        \
-            {side "_model.encoder.layers.%d.mlp.fc2.bias", AT(fc2.b), "D", 0, 1, false, INIT_ZERO, STD_NONE},            \
-    }
-static const struct param_row vision_layer_rows[] = LAYER_ROWS("vision");
-static const struct param_row text_layer_rows[] = LAYER_ROWS("text");
+static const struct param_row block_rows[] = {
+    {"layer_norm1.weight", AT(norm1.w), "D", INIT_ONE},
+    {"layer_norm1.bias", AT(norm1.b), "D", INIT_ZERO},
+    {"self_attn.q_proj.weight", AT(qkv.w), "DD", INIT_WIDTH, .part = 0, .parts = 3},
+    {"self_attn.k_proj.weight", AT(qkv.w), "DD", INIT_WIDTH, .part = 1, .parts = 3},
+    {"self_attn.v_proj.weight", AT(qkv.w), "DD", INIT_WIDTH, .part = 2, .parts = 3},
+    {"self_attn.q_proj.bias", AT(qkv.b), "D", INIT_ZERO, .part = 0, .parts = 3},
+    {"self_attn.k_proj.bias", AT(qkv.b), "D", INIT_ZERO, .part = 1, .parts = 3},
+    {"self_attn.v_proj.bias", AT(qkv.b), "D", INIT_ZERO, .part = 2, .parts = 3},
+    {"self_attn.out_proj.weight", AT(out.w), "DD", INIT_OUT},
+    {"self_attn.out_proj.bias", AT(out.b), "D", INIT_ZERO},
+    {"layer_norm2.weight", AT(norm2.w), "D", INIT_ONE},
+    {"layer_norm2.bias", AT(norm2.b), "D", INIT_ZERO},
+    {"mlp.fc1.weight", AT(fc1.w), "MD", INIT_MLP},
+    {"mlp.fc1.bias", AT(fc1.b), "M", INIT_ZERO},
+    {"mlp.fc2.weight", AT(fc2.w), "DM", INIT_OUT},
+    {"mlp.fc2.bias", AT(fc2.b), "D", INIT_ZERO},
+};
 #undef AT
 
 /* ---- config.json ---- */
@@ -162,23 +131,31 @@ static void wire_tower(struct tower *t)
     }
 }
 
+static int bind_tower(const struct tower *t, const char *side, struct params *p, struct arena *a, struct param_sizes *s)
+{
+    s->sizes[2] = t->width;
+    s->sizes[3] = t->mlp;
+    s->layers = t->layers;
+    for (int64_t i = 0; i < t->layers; i++) {
+        char prefix[64];
+        snprintf(prefix, sizeof prefix, "%s_model.encoder.layers.%d.", side, (int)i);
+        TRY(params_bind(p, a, block_rows, ARRAY_LEN(block_rows), &t->blocks[i], prefix, s));
+    }
+    return 0;
+}
+
 static int bind_all(struct clip *c, struct params *p, struct arena *a)
 {
-    struct param_sizes s = {.letters = letters,
-                            .sizes = {c->vision.width, c->text.width, 0, 0, c->embed,
-                                      (c->image / c->patch) * (c->image / c->patch) + 1, c->context, c->vocab, 3,
-                                      c->patch}};
+    int64_t side = c->image / c->patch;
+    struct param_sizes s = {
+        .letters = letters,
+        .sizes = {c->vision.width, c->text.width, 0, 0, c->embed, side * side + 1, c->context, c->vocab, 3, c->patch}};
     s.width = c->vision.width;
-    TRY(params_bind(p, a, vision_rows, ARRAY_LEN(vision_rows), c, 0, &s));
-    s.sizes[2] = c->vision.width, s.sizes[3] = c->vision.mlp, s.layers = c->vision.layers;
-    for (int64_t i = 0; i < c->vision.layers; i++)
-        TRY(params_bind(p, a, vision_layer_rows, ARRAY_LEN(vision_layer_rows), &c->vision.blocks[i], (int)i, &s));
+    TRY(params_bind(p, a, vision_rows, ARRAY_LEN(vision_rows), c, "", &s));
+    TRY(bind_tower(&c->vision, "vision", p, a, &s));
     s.width = c->text.width;
-    TRY(params_bind(p, a, text_rows, ARRAY_LEN(text_rows), c, 0, &s));
-    s.sizes[2] = c->text.width, s.sizes[3] = c->text.mlp, s.layers = c->text.layers;
-    for (int64_t i = 0; i < c->text.layers; i++)
-        TRY(params_bind(p, a, text_layer_rows, ARRAY_LEN(text_layer_rows), &c->text.blocks[i], (int)i, &s));
-    return 0;
+    TRY(params_bind(p, a, text_rows, ARRAY_LEN(text_rows), c, "", &s));
+    return bind_tower(&c->text, "text", p, a, &s);
 }
 
 static int clip_build(struct model *m, const json_t *config, const char *where)

@@ -103,7 +103,7 @@ static int make(struct model **out, const json_t *config, const char *where, con
     rc = m->config ? f->build(m, config, where) : err_set(ERR_MEMORY, "%s: no memory for the configuration", where);
     if (rc < 0)
         goto out;
-    rc = params_allocate(&m->params, m->arena, e->real);
+    rc = params_allocate(&m->params, e->real);
 out:
     if (rc < 0)
         model_close(&m);

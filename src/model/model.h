@@ -14,7 +14,17 @@
 
 /* ---- parameters (param.c, weights.c) ---- */
 
-enum init_rule { INIT_ZERO, INIT_ONE, INIT_NORMAL };
+/* Initial values; the normal ones by standard deviation, D the width and n the layers of the tower (OpenAI's rule). */
+enum init_rule {
+    INIT_ZERO,
+    INIT_ONE,
+    INIT_SMALL,  /* .02 */
+    INIT_TINY,   /* .01 */
+    INIT_WIDTH,  /* D^-1/2 */
+    INIT_OUT,    /* D^-1/2 (2 n)^-1/2 */
+    INIT_MLP,    /* (2 D)^-1/2 */
+    INIT_FAN_IN, /* inputs^-1/2 */
+};
 struct param {
     char *path;            /* name in the weight file */
     struct tensor *tensor; /* the tensor it is (part of) */
@@ -23,7 +33,7 @@ struct param {
     int64_t at;                    /* first element in the slab */
     bool decay;                    /* weight decay applies: two or more dimensions */
     enum init_rule init;
-    double value; /* standard deviation of INIT_NORMAL; the value of INIT_ONE is 1 */
+    double deviation; /* standard deviation of the normal rules */
 };
 struct params {
     int64_t n, n_slab, n_numbers; /* rows; elements with padding; elements proper */

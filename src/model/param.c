@@ -17,24 +17,24 @@ static int64_t size_of_letter(const struct param_sizes *s, char letter)
     return s->sizes[at - s->letters];
 }
 
-static double std_of(enum init_std rule, const struct param_sizes *s, const struct param *q)
+static double deviation_of(const struct param *q, const struct param_sizes *s)
 {
     double width = (double)s->width, layers = (double)(s->layers > 0 ? s->layers : 1);
-    switch (rule) {
-    case STD_SMALL:
+    switch (q->init) {
+    case INIT_SMALL:
         return 0.02;
-    case STD_TINY:
+    case INIT_TINY:
         return 0.01;
-    case STD_WIDTH:
-    case STD_ATTN:
+    case INIT_WIDTH:
         return 1.0 / sqrt(width);
-    case STD_OUT:
+    case INIT_OUT:
         return 1.0 / sqrt(width * 2.0 * layers);
-    case STD_MLP:
+    case INIT_MLP:
         return 1.0 / sqrt(2.0 * width);
-    case STD_FAN_IN:
+    case INIT_FAN_IN:
         return 1.0 / sqrt((double)(q->n / q->shape[0]));
-    case STD_NONE:
+    case INIT_ZERO:
+    case INIT_ONE:
         break;
     }
     return 0.0;
@@ -49,22 +49,42 @@ static int grow_list(struct params *p, int more)
     return 0;
 }
 
-int params_bind(struct params *p, struct arena *a, const struct param_row *rows, int n_rows, void *base, int layer,
-                const struct param_sizes *sizes)
+/* The tensor that the row is, or is the first part of. */
+static void shape_tensor(struct tensor *t, const struct param *q, const struct param_row *row)
+{
+    int parts = row->parts ? row->parts : 1;
+    memset(t, 0, sizeof *t);
+    t->name = q->path;
+    t->n_dims = row->flat ? 2 : q->n_dims;
+    t->n = q->n * parts;
+    if (q->n_dims > 0)
+        t->shape[0] = q->shape[0] * parts;
+    if (row->flat)
+        t->shape[1] = q->n / q->shape[0];
+    else
+        for (int d = 1; d < q->n_dims; d++)
+            t->shape[d] = q->shape[d];
+}
+
+static char *join(struct arena *a, const char *prefix, const char *path)
+{
+    size_t n = strlen(prefix), m = strlen(path) + 1;
+    char *s = arena_alloc(a, n + m);
+    if (s) {
+        memcpy(s, prefix, n);
+        memcpy(s + n, path, m);
+    }
+    return s;
+}
+
+int params_bind(struct params *p, struct arena *a, const struct param_row *rows, int n_rows, void *base,
+                const char *prefix, const struct param_sizes *sizes)
 {
     TRY(grow_list(p, n_rows));
     for (int i = 0; i < n_rows; i++) {
         const struct param_row *row = &rows[i];
         struct param q = {.tensor = (struct tensor *)((char *)base + row->offset), .init = row->init, .n = 1};
-        struct str path = {0};
-        /* The pattern is ours, from a table in the source; the layer number is its only argument. */
-        const char *mark = strstr(row->path, "%d");
-        if (mark)
-            str_add(&path, "%.*s%d%s", (int)(mark - row->path), row->path, layer, mark + 2);
-        else
-            str_add(&path, "%s", row->path);
-        q.path = path.failed ? NULL : arena_strdup(a, path.s);
-        str_free(&path);
+        q.path = join(a, prefix, row->path);
         if (!q.path)
             return ERR_MEMORY;
         for (const char *c = row->shape; *c; c++) {
@@ -72,27 +92,15 @@ int params_bind(struct params *p, struct arena *a, const struct param_row *rows,
             q.n *= q.shape[q.n_dims++];
         }
         q.decay = q.n_dims >= 2;
-        q.value = std_of(row->std, sizes, &q);
-        struct tensor *t = q.tensor;
-        if (row->part == 0) {
-            memset(t, 0, sizeof *t);
-            t->name = q.path;
-            t->n_dims = row->flat ? 2 : q.n_dims;
-            if (q.n_dims > 0)
-                t->shape[0] = q.shape[0] * row->parts;
-            if (row->flat)
-                t->shape[1] = q.n / q.shape[0];
-            else
-                for (int d = 1; d < q.n_dims; d++)
-                    t->shape[d] = q.shape[d];
-            t->n = q.n * row->parts;
-        }
+        q.deviation = deviation_of(&q, sizes);
+        if (row->part == 0)
+            shape_tensor(q.tensor, &q, row);
         p->v[p->n++] = q;
     }
     return 0;
 }
 
-int params_allocate(struct params *p, struct arena *a, enum dtype real)
+int params_allocate(struct params *p, enum dtype real)
 {
     const int64_t pad = 16; /* 64 bytes of float: tensors start on cache lines */
     int64_t at = 0;
@@ -108,7 +116,6 @@ int params_allocate(struct params *p, struct arena *a, enum dtype real)
     }
     p->n_slab = (at + pad - 1) / pad * pad;
     p->real = real;
-    (void)a;
     p->data = mem_calloc((size_t)p->n_slab, dtype_size(real));
     if (!p->data)
         return ERR_MEMORY;
@@ -171,6 +178,6 @@ void params_init(struct params *p, uint64_t seed)
         /* The stream depends on the weight's name, not its place: adding a layer leaves the others as they were. */
         struct rng r = rng_stream(seed, RNG_INIT, 0, hash_bytes(q->path, strlen(q->path), 0));
         for (int64_t i = 0; i < q->n; i++)
-            put_real(p, q, i, q->init == INIT_NORMAL ? q->value * rng_normal(&r) : q->init == INIT_ONE ? 1.0 : 0.0);
+            put_real(p, q, i, q->init == INIT_ONE ? 1.0 : q->deviation > 0 ? q->deviation * rng_normal(&r) : 0.0);
     }
 }
