@@ -20,11 +20,13 @@ import os
 import struct
 import sys
 import time
+import warnings
 
 import numpy as np
 import torch
 import torch.nn.functional as F
 
+warnings.filterwarnings("ignore", category=torch.jit.TracerWarning)  # shapes do not change between calls
 where = sys.argv[1]
 sizes = json.load(open(os.path.join(where, "sizes.json")))
 config = json.load(open(os.path.join(where, "config.json")))
