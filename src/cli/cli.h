@@ -29,6 +29,7 @@ struct command {
     size_t size;            /* of the options struct */
     const struct opt *more; /* a second table (of room train …), or NULL, for a struct that lies */
     size_t more_at;         /* at this offset of the options struct */
+    bool computes;          /* compute threads are used: main.c lets them wait briefly */
     int (*run)(struct cli *c);
 };
 

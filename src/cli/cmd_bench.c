@@ -356,5 +356,6 @@ const struct command command_bench = {
     .example = "meridian bench clip --model emoji --dtype bf16 --json",
     .options = options,
     .size = sizeof(struct bench_opt),
+    .computes = true,
     .run = run,
 };

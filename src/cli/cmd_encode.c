@@ -323,5 +323,6 @@ const struct command command_encode = {
     .example = "meridian encode --model emoji --data emoji --split test --out test-set",
     .options = options,
     .size = sizeof(struct encode_opt),
+    .computes = true,
     .run = run,
 };

@@ -61,32 +61,32 @@ static void print_source(const struct set *s)
 }
 
 /* "0.5230 [0.4811, 0.5640]", padded; "-" where nothing can be computed. */
-static void print_interval(struct interval i, int width)
+static void print_interval(struct interval i, int digits, int width)
 {
     char text[64];
     if (!isfinite(i.value))
         snprintf(text, sizeof text, "-");
     else if (!isfinite(i.low) || !isfinite(i.high))
-        snprintf(text, sizeof text, "%.4f", i.value);
+        snprintf(text, sizeof text, "%.*f", digits, i.value);
     else
-        snprintf(text, sizeof text, "%.4f [%.4f, %.4f]", i.value, i.low, i.high);
+        snprintf(text, sizeof text, "%.*f [%.*f, %.*f]", digits, i.value, digits, i.low, digits, i.high);
     printf("  %-*s", width, text);
 }
 
 /* ---- retrieval
  * ----------------------------------------------------------------------------------------------------------------- */
 
-static void print_pair_of_intervals(const char *name, struct interval a, struct interval b)
+static void print_pair_of_intervals(const char *name, int digits, struct interval a, struct interval b)
 {
     printf("%-26s", name);
-    print_interval(a, 28);
-    print_interval(b, 0);
+    print_interval(a, digits, 28);
+    print_interval(b, digits, 0);
     printf("\n");
 }
 
 static void print_pair_of_numbers(const char *name, double a, double b)
 {
-    print_pair_of_intervals(name, (struct interval){a, NAN, NAN}, (struct interval){b, NAN, NAN});
+    print_pair_of_intervals(name, 4, (struct interval){a, NAN, NAN}, (struct interval){b, NAN, NAN});
 }
 
 static void print_retrieval(const struct set *s, const struct retrieval r[2])
@@ -95,15 +95,15 @@ static void print_retrieval(const struct set *s, const struct retrieval r[2])
     printf("%-26s  %-28s  %s\n", "", "image to text", "text to image");
     printf("%-26s  %-28lld  %lld\n", "queries", (long long)r[0].n_queries, (long long)r[1].n_queries);
     printf("%-26s  %-28lld  %lld\n", "gallery", (long long)r[0].n_gallery, (long long)r[1].n_gallery);
-    print_pair_of_intervals("recall at 1", r[0].recall[0], r[1].recall[0]);
-    print_pair_of_intervals("recall at 5", r[0].recall[1], r[1].recall[1]);
-    print_pair_of_intervals("recall at 10", r[0].recall[2], r[1].recall[2]);
-    print_pair_of_intervals("mean reciprocal rank", r[0].mrr, r[1].mrr);
-    print_pair_of_intervals("median rank", r[0].median_rank, r[1].median_rank);
-    print_pair_of_intervals("calibration error (width)", r[0].ece, r[1].ece);
-    print_pair_of_intervals("calibration error (mass)", r[0].ece_equal_mass, r[1].ece_equal_mass);
-    print_pair_of_intervals("Brier score", r[0].brier, r[1].brier);
-    print_pair_of_intervals("negative log likelihood", r[0].nll, r[1].nll);
+    print_pair_of_intervals("recall at 1", 4, r[0].recall[0], r[1].recall[0]);
+    print_pair_of_intervals("recall at 5", 4, r[0].recall[1], r[1].recall[1]);
+    print_pair_of_intervals("recall at 10", 4, r[0].recall[2], r[1].recall[2]);
+    print_pair_of_intervals("mean reciprocal rank", 4, r[0].mrr, r[1].mrr);
+    print_pair_of_intervals("median rank", 1, r[0].median_rank, r[1].median_rank);
+    print_pair_of_intervals("calibration error (width)", 4, r[0].ece, r[1].ece);
+    print_pair_of_intervals("calibration error (mass)", 4, r[0].ece_equal_mass, r[1].ece_equal_mass);
+    print_pair_of_intervals("Brier score", 4, r[0].brier, r[1].brier);
+    print_pair_of_intervals("negative log likelihood", 4, r[0].nll, r[1].nll);
     print_pair_of_numbers("temperature", r[0].temperature, r[1].temperature);
     print_pair_of_numbers("fitted temperature", r[0].fitted_temperature, r[1].fitted_temperature);
     print_pair_of_numbers("calibration error, fitted", r[0].ece_fitted, r[1].ece_fitted);
@@ -146,6 +146,7 @@ const struct command command_eval_retrieval = {
     .example = "meridian eval retrieval test-set",
     .options = retrieval_options,
     .size = sizeof(struct eval_cmd),
+    .computes = true,
     .run = run_retrieval,
 };
 
@@ -155,7 +156,7 @@ const struct command command_eval_retrieval = {
 static void print_one(const char *name, struct interval i, const char *better)
 {
     printf("%-34s", name);
-    print_interval(i, 30);
+    print_interval(i, 4, *better ? 30 : 0);
     printf("%s\n", better);
 }
 
@@ -205,5 +206,6 @@ const struct command command_eval_geometry = {
     .example = "meridian eval geometry test-set",
     .options = geometry_options,
     .size = sizeof(struct eval_cmd),
+    .computes = true,
     .run = run_geometry,
 };

@@ -103,5 +103,6 @@ const struct command command_plot = {
     .example = "meridian plot clouds test-set --out clouds.svg --tsv clouds.tsv",
     .options = options,
     .size = sizeof(struct plot_cmd),
+    .computes = true,
     .run = run,
 };

@@ -95,5 +95,6 @@ const struct command command_report = {
     .example = "meridian report test-set --out report",
     .options = options,
     .size = sizeof(struct report_cmd),
+    .computes = true,
     .run = run,
 };

@@ -213,5 +213,6 @@ const struct command command_search = {
     .example = "meridian search test-set --text \"red fruit\" --model emoji -k 10 --out grid.html",
     .options = options,
     .size = sizeof(struct search_opt),
+    .computes = true,
     .run = run,
 };

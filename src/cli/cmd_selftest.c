@@ -96,5 +96,6 @@ const struct command command_selftest = {
     .example = "meridian selftest --engine cpu --json",
     .options = options,
     .size = sizeof(struct selftest_opt),
+    .computes = true,
     .run = run,
 };

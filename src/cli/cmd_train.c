@@ -286,5 +286,6 @@ const struct command command_train = {
     .size = sizeof(struct train_cmd),
     .more = train_options,
     .more_at = offsetof(struct train_cmd, train),
+    .computes = true,
     .run = run,
 };

@@ -214,6 +214,8 @@ static int run_command(struct cli *c, bool help)
     if (common->quiet)
         log_level(LOG_WARN);
     TRY(set_limits(c->arena, common->limits));
+    if (c->command->computes)
+        engine_wait_briefly(c->argv); /* may start the program once more, so nothing is open yet */
     signal_catch();
     return c->command->run(c);
 }

@@ -18,3 +18,7 @@ while read -r name; do
     "$program" help $name >/dev/null 2>&1 || fail "no page for $name"
 done <.names
 say "$(wc -l <.names | tr -d ' ') commands"
+# Start-up stays short: the picture libraries (about a hundred shared objects) load with the first picture.
+if command -v ldd >/dev/null && ldd "$program" 2>/dev/null | grep -q 'libvips'; then
+    fail "the program is linked with libvips"
+fi
