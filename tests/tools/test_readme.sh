@@ -1,0 +1,9 @@
+#!/bin/sh
+# tests/tools/test_readme.sh MERIDIAN: the commands of README.md work, on a set made as ./demo makes it.
+set -eu
+root=$(CDPATH= cd -- "$(dirname -- "$0")/../.." && pwd)
+[ -f "$root/models/emoji/model.safetensors" ] || { echo "SKIPPED: models/emoji has no weights"; exit 77; }
+place=$(mktemp -d)
+trap 'rm -rf "$place"' EXIT
+"$1" encode --model emoji --data emoji --split test,compositional --out "$place/set" --quiet >/dev/null
+MERIDIAN_BIN=$(dirname "$1") README_SET=$place/set "$root/tools/update-readme" --check
