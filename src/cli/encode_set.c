@@ -303,7 +303,10 @@ static int check_some(const struct encoder *e)
 int encode_set(const struct encode_job *job, struct encode_result *out)
 {
     struct encoder e = {.job = job};
-    int rc = allocate(&e);
+    /* without the picture library every file would count as broken */
+    int rc = job->d->n_images > 0 ? image_start(NULL) : 0;
+    if (rc == 0)
+        rc = allocate(&e);
     if (rc == 0)
         rc = open_writer(&e);
     if (rc == 0)

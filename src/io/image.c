@@ -1,4 +1,5 @@
-/* io/image.c: pictures in and out, through libvips.
+/* io/image.c: pictures in and out, through libvips. Part of meridian_pictures.so (picture_module.h), not of the
+ * library.
  *
  * Reading gives what Pillow's convert("RGB") gives, for the published preprocessing starts there: gray is repeated,
  * palettes are resolved, alpha is dropped (not blended), 16 bit keep the high byte, CMYK becomes RGB by Pillow's
@@ -216,41 +217,12 @@ int image_read_rgb_memory(struct image *out, const void *bytes, size_t n, const 
     return read_shrunk(out, bytes, n, name, 0);
 }
 
-static int read_file(struct image *out, const char *path, int shrink_to)
-{
-    struct map m;
-    struct image im = {0};
-    TRY(map_open(&m, path));
-    int rc = read_shrunk(&im, m.data, m.size, path, shrink_to);
-    if (map_shortened(&m)) /* says more than "broken picture" */
-        rc = map_check(&m);
-    map_close(&m);
-    if (rc < 0)
-        image_free(&im);
-    else
-        *out = im;
-    return rc;
-}
-
-int image_read_rgb(struct image *out, const char *path)
-{
-    return read_file(out, path, 0);
-}
-
-void image_free(struct image *im)
-{
-    mem_free(im->pixels);
-    memset(im, 0, sizeof(*im));
-}
-
-int image_thumbnail(struct image *out, const char *path, int size)
+int image_thumbnail_memory(struct image *out, const void *bytes, size_t n, const char *name, int size)
 {
     struct image im = {0};
     VipsImage *whole = NULL, *small = NULL;
     int rc = 0;
-    if (size < 1)
-        FAIL(ERR_USAGE, "%s: thumbnail size %d, expected at least 1", path, size);
-    TRY(read_file(&im, path, size));
+    TRY(read_shrunk(&im, bytes, n, name, size));
     if (im.width <= size && im.height <= size) {
         *out = im;
         return 0;
@@ -260,14 +232,14 @@ int image_thumbnail(struct image *out, const char *path, int size)
     double scale = (double)size / VIPS_MAX(im.width, im.height);
     /* the two scales apart, so that a picture of 10000 x 1 keeps its one pixel */
     if (!whole || vips_resize(whole, &small, scale, "vscale", VIPS_MAX(scale, 1.0 / im.height), NULL) != 0)
-        rc = image_vips_fail(ERR_FAIL, path, "cannot make the thumbnail");
+        rc = image_vips_fail(ERR_FAIL, name, "cannot make the thumbnail");
     else
-        rc = pull(out, small, 3, path);
+        rc = pull(out, small, 3, name);
     if (small)
         g_object_unref(small);
     if (whole)
         g_object_unref(whole);
-    image_free(&im);
+    mem_free(im.pixels);
     return rc;
 }
 
@@ -312,16 +284,4 @@ int image_encode_png(struct str *out, const struct image *im)
 int image_encode_jpeg(struct str *out, const struct image *im, int quality)
 {
     return encode(out, im, false, quality < 1 ? 1 : quality > 100 ? 100 : quality);
-}
-
-int image_write_png(const char *path, const struct image *im)
-{
-    struct str bytes = {0};
-    int rc = encode(&bytes, im, true, 0);
-    if (rc < 0)
-        err_while(rc, "writing %s", path);
-    else
-        rc = atomic_put(path, bytes.s, bytes.n);
-    str_free(&bytes);
-    return rc;
 }

@@ -1,4 +1,4 @@
-/* io/image_emoji.c: emoji sequences drawn with the colour font.
+/* io/image_emoji.c: emoji sequences drawn with the colour font. Part of meridian_pictures.so, as image.c.
  *
  * A sequence counts as drawn only when the font turns the whole of it into ONE glyph of its own: "woman" + joiner +
  * "rocket" that a font does not know falls apart into two pictures, and fontconfig silently puts another font in place

@@ -119,7 +119,10 @@ int table_int(const struct table *t, int64_t row, int col, int64_t min, int64_t 
 /* CSV; .tsv by name */
 int table_write(const char *path, int n_cols, const char *const *cols, int64_t n_rows, const char *const *cells);
 
-/* ---- pictures (image.c, the only file that includes libvips; render.c asks it) ----------------------------- */
+/* ---- pictures (picture_module.c; image.c and image_emoji.c are the only files that include libvips) --------- */
+
+/* libvips and what it needs are loaded by the first of these calls (not by image_free), out of meridian_pictures.so;
+ * ERR_FAIL with advice when that module or a library of it is missing. MERIDIAN_MODULES=DIR: look only there. */
 
 /* [height, width, channels] u8; 1, 2, 3 or 4 channels */
 struct image { int width, height, channels; uint8_t *pixels; };
