@@ -59,6 +59,15 @@ struct interval bootstrap_interval(double value, double *v, int64_t n)
     return out;
 }
 
+void bootstrap_widen_share(struct interval *i, int64_t n)
+{
+    double end = n > 0 ? pow(0.025, 1.0 / (double)n) : MISSING;
+    if (i->value >= 1 && i->low >= 1)
+        i->low = end;
+    if (i->value <= 0 && i->high <= 0)
+        i->high = 1 - end;
+}
+
 struct interval bootstrap_mean(const double *values, int64_t n, int64_t resamples, uint64_t seed)
 {
     struct interval out = {MISSING, MISSING, MISSING};

@@ -8,7 +8,7 @@
 
 struct interval {
     double value, low, high;
-}; /* 95 % percentile bootstrap over queries (or rows); NaN: cannot be computed */
+}; /* 95 % bootstrap over queries (or rows), docs/methods/measures.md section 4; NaN: cannot be computed */
 
 /* The registry of measures (measure_list.h): where each stands in the JSON, what it says, which way is better. */
 struct eval_measure {

@@ -42,14 +42,35 @@ int64_t bootstrap_resamples(const struct eval_opt *opt); /* 1000 for 0, 0 for ne
 void bootstrap_counts(struct rng *r, int64_t n, uint32_t *counts);
 /* 2.5 and 97.5 % of the finite ones among v[n]; v is sorted in place. NaN when there are none or the value is NaN. */
 struct interval bootstrap_interval(double value, double *v, int64_t n);
+/* A share of n that is 0 or 1 is the same in every resample, which says nothing about the next sample: that end becomes
+ * the exact one for n successes (Clopper and Pearson 1934). */
+void bootstrap_widen_share(struct interval *i, int64_t n);
 
 /* ---- m_calibration.c ------------------------------------------------------------------------------------------ */
 
-/* Expected calibration error; weights may be NULL (all 1). order: rows by ascending confidence (equal mass only). */
-double ece_equal_width(const double *confidence, const bool *correct, const uint32_t *weights, int64_t n, int n_bins,
-                       struct calibration_bin *bins);
-double ece_equal_mass(const double *confidence, const bool *correct, const uint32_t *weights, const int64_t *order,
-                      int64_t n, int n_bins, struct calibration_bin *bins);
+/* Expected calibration error. bin_of [n]: the bin of each query (equal width: or NULL). order: rows by ascending
+ * confidence. */
+double ece_equal_width(const double *confidence, const bool *correct, int64_t n, int n_bins,
+                       struct calibration_bin *bins, uint8_t *bin_of);
+double ece_equal_mass(const double *confidence, const bool *correct, const int64_t *order, int64_t n, int n_bins,
+                      struct calibration_bin *bins, uint8_t *bin_of);
+
+/* Resamples of an error whose bins stay as bin_of says (m_calibration.c, "Interval"). Fill bin_of after opening. */
+struct ece_draws {
+    const double *confidence;
+    const bool *correct;
+    int64_t n, n_draws;
+    int n_bins;
+    uint8_t *bin_of;           /* [n] */
+    double gap[EVAL_MAX_BINS]; /* by bin, sum of (correct - confidence) / n */
+    double *linear, *noise;    /* [resamples] */
+    double sum;                /* of the resampled errors */
+};
+int ece_draws_open(struct ece_draws *e, const double *confidence, const bool *correct, int64_t n, int n_bins,
+                   int64_t resamples);
+void ece_draws_close(struct ece_draws *e);
+void ece_draws_add(struct ece_draws *e, const uint32_t *counts); /* at most `resamples` times */
+struct interval ece_interval(struct ece_draws *e, double value);
 
 /* Scores kept for the temperature fit: row q is s - max(s) over the gallery, positives marked. */
 struct fit_rows {

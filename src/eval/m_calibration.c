@@ -6,6 +6,16 @@
  * confidence_b|. Equal width: bins (m/B, (m+1)/B]. Equal mass: sorted by confidence, B groups in order, the first n mod
  * B one larger. (A released script divides by the number of bins instead of n; here it is n.)
  *
+ * Interval. The error is a sum of absolute values, so chance alone makes it positive and every resample adds chance of
+ * its own: percentiles of resampled errors lie too high, above the value itself for a well calibrated model, and hold
+ * the truth in 0 to 90 % of simulated samples in place of 95. Here the bins stay, and with gap_b = sum over bin b of
+ * (correct - confidence) / n three things are drawn: the error, whose mean above the value estimates the upward bias;
+ * its linear part sum sign(gap_b) gap*_b, whose percentiles less that bias are the interval; and the pure noise
+ * sum |gap*_b - gap_b|, an error that a perfect model would show. A value that noise explains (below its 97.5 %) gets
+ * the lower end 0, the idea of consistency resampling (Broecker and Smith, Weather and Forecasting 2007). The value
+ * always lies inside. Rejected by the same simulation: basic bootstrap (22 to 92 %), bias-corrected percentiles (0 to
+ * 90 %).
+ *
  * Fitted temperature: Guo et al. section 4.2; the tau of least mean NLL, NLL = -ln of the positives' total probability.
  * The NLL is smooth in ln tau; a coarse grid brackets the minimum (with several positives it need not be unimodal) and
  * golden section closes in. Rejected: Newton, which saves little and can step out of the bracket. */
@@ -15,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static double settle(struct calibration_bin *bins, int n_bins, double total)
+static double settle(struct calibration_bin *bins, int n_bins, int64_t total)
 {
     double ece = 0;
     for (int b = 0; b < n_bins; b++) {
@@ -26,50 +36,107 @@ static double settle(struct calibration_bin *bins, int n_bins, double total)
         }
         bins[b].accuracy /= n;
         bins[b].confidence /= n;
-        ece += n / total * fabs(bins[b].accuracy - bins[b].confidence);
+        ece += n / (double)total * fabs(bins[b].accuracy - bins[b].confidence);
     }
     return total > 0 ? ece : (double)NAN;
 }
 
-double ece_equal_width(const double *confidence, const bool *correct, const uint32_t *weights, int64_t n, int n_bins,
-                       struct calibration_bin *bins)
+static void add_query(struct calibration_bin *bin, double confidence, bool correct)
 {
-    int64_t total = 0;
-    memset(bins, 0, (size_t)n_bins * sizeof *bins);
-    for (int64_t i = 0; i < n; i++) {
-        int64_t w = weights ? (int64_t)weights[i] : 1;
-        int b = (int)ceil(confidence[i] * n_bins) - 1;
-        b = b < 0 ? 0 : b >= n_bins ? n_bins - 1 : b;
-        bins[b].n += w;
-        bins[b].accuracy += correct[i] ? (double)w : 0;
-        bins[b].confidence += (double)w * confidence[i];
-        total += w;
-    }
-    return settle(bins, n_bins, (double)total);
+    bin->n++;
+    bin->accuracy += correct ? 1 : 0;
+    bin->confidence += confidence;
 }
 
-double ece_equal_mass(const double *confidence, const bool *correct, const uint32_t *weights, const int64_t *order,
-                      int64_t n, int n_bins, struct calibration_bin *bins)
+double ece_equal_width(const double *confidence, const bool *correct, int64_t n, int n_bins,
+                       struct calibration_bin *bins, uint8_t *bin_of)
 {
-    int64_t total = 0, left = 0;
+    memset(bins, 0, (size_t)n_bins * sizeof *bins);
+    for (int64_t i = 0; i < n; i++) {
+        int b = (int)ceil(confidence[i] * n_bins) - 1;
+        b = b < 0 ? 0 : b >= n_bins ? n_bins - 1 : b;
+        add_query(&bins[b], confidence[i], correct[i]);
+        if (bin_of)
+            bin_of[i] = (uint8_t)b;
+    }
+    return settle(bins, n_bins, n);
+}
+
+double ece_equal_mass(const double *confidence, const bool *correct, const int64_t *order, int64_t n, int n_bins,
+                      struct calibration_bin *bins, uint8_t *bin_of)
+{
+    int64_t left = 0;
     int b = -1;
     memset(bins, 0, (size_t)n_bins * sizeof *bins);
-    for (int64_t i = 0; i < n; i++)
-        total += weights ? (int64_t)weights[i] : 1;
     for (int64_t i = 0; i < n; i++) {
-        int64_t q = order[i], w = weights ? (int64_t)weights[q] : 1;
-        while (w > 0) { /* a query drawn several times may lie across a border */
-            while (left == 0)
-                left = total / n_bins + (++b < total % n_bins);
-            int64_t take = w < left ? w : left;
-            bins[b].n += take;
-            bins[b].accuracy += correct[q] ? (double)take : 0;
-            bins[b].confidence += (double)take * confidence[q];
-            left -= take;
-            w -= take;
-        }
+        int64_t q = order[i];
+        while (left == 0)
+            left = n / n_bins + (++b < n % n_bins);
+        add_query(&bins[b], confidence[q], correct[q]);
+        bin_of[q] = (uint8_t)b;
+        left--;
     }
-    return settle(bins, n_bins, (double)total);
+    return settle(bins, n_bins, n);
+}
+
+/* ---- the interval of the error
+ * ---------------------------------------------------------------------------------------------- */
+
+int ece_draws_open(struct ece_draws *e, const double *confidence, const bool *correct, int64_t n, int n_bins,
+                   int64_t resamples)
+{
+    *e = (struct ece_draws){.confidence = confidence, .correct = correct, .n = n, .n_bins = n_bins};
+    e->bin_of = mem_calloc((size_t)n + 1, sizeof *e->bin_of);
+    e->linear = mem_calloc((size_t)resamples * 2 + 1, sizeof *e->linear);
+    if (!e->bin_of || !e->linear) {
+        ece_draws_close(e);
+        return ERR_MEMORY;
+    }
+    e->noise = e->linear + resamples;
+    return 0;
+}
+
+void ece_draws_close(struct ece_draws *e)
+{
+    mem_free(e->bin_of);
+    mem_free(e->linear);
+    *e = (struct ece_draws){0};
+}
+
+/* sum [n_bins]: by bin, sum of weight x (correct - confidence), over n. */
+static void bin_gaps(const struct ece_draws *e, const uint32_t *counts, double *sum)
+{
+    memset(sum, 0, (size_t)e->n_bins * sizeof *sum);
+    for (int64_t q = 0; q < e->n; q++)
+        sum[e->bin_of[q]] += (counts ? counts[q] : 1) * ((e->correct[q] ? 1 : 0) - e->confidence[q]) / (double)e->n;
+}
+
+void ece_draws_add(struct ece_draws *e, const uint32_t *counts)
+{
+    double gap[EVAL_MAX_BINS], error = 0, linear = 0, noise = 0;
+    if (e->n_draws == 0)
+        bin_gaps(e, NULL, e->gap);
+    bin_gaps(e, counts, gap);
+    for (int b = 0; b < e->n_bins; b++) {
+        error += fabs(gap[b]);
+        linear += e->gap[b] < 0 ? -gap[b] : gap[b];
+        noise += fabs(gap[b] - e->gap[b]);
+    }
+    e->linear[e->n_draws] = linear;
+    e->noise[e->n_draws++] = noise;
+    e->sum += error;
+}
+
+struct interval ece_interval(struct ece_draws *e, double value)
+{
+    double shift = e->n_draws ? e->sum / (double)e->n_draws - value : 0;
+    struct interval i = bootstrap_interval(value, e->linear, e->n_draws),
+                    noise = bootstrap_interval(0, e->noise, e->n_draws);
+    if (!isfinite(i.low))
+        return i;
+    i.low = value <= noise.high ? 0 : fmin(value, fmax(0, i.low - shift));
+    i.high = fmin(1, fmax(value, i.high - shift));
+    return i;
 }
 
 /* Mean over queries of -ln(mass of the positives) at temperature tau. */
@@ -104,7 +171,7 @@ static double fitted_ece(const struct fit_rows *f, double tau, int n_bins)
         confidence[i] = 1 / all;
     }
     if (confidence)
-        ece = ece_equal_width(confidence, f->correct, NULL, f->filled, n_bins, bins);
+        ece = ece_equal_width(confidence, f->correct, f->filled, n_bins, bins, NULL);
     mem_free(confidence);
     return ece;
 }

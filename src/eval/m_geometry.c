@@ -404,7 +404,7 @@ int eval_geometry(const struct set *s, const struct eval_opt *opt, struct geomet
     work_close(&w);
     if (rc < 0) {
         geometry_free(&g);
-        return err_while(rc, "while measuring the geometry of \"%s\"", s->path ? s->path : "a set");
+        return err_while(rc, "measuring the geometry of \"%s\"", s->path ? s->path : "a set");
     }
     *out = g;
     return 0;

@@ -227,11 +227,11 @@ static int run_pass(struct pass *p)
 /* ---- summary --------------------------------------------------------------------------------------------------------
  */
 
-enum stat { S_R1, S_R5, S_R10, S_MRR, S_MEDIAN, S_ECE, S_ECE_MASS, S_BRIER, S_NLL, N_STATS };
+enum stat { S_R1, S_R5, S_R10, S_MRR, S_MEDIAN, S_BRIER, S_NLL, N_STATS };
 
 struct summary {
     const struct retrieval *r;
-    const bool *correct;
+    struct ece_draws width, mass;
     int64_t *by_confidence, *by_rank; /* [n] */
     double *inverse_rank;             /* [n] */
     uint32_t *counts;                 /* [n] */
@@ -273,8 +273,7 @@ static double median_rank(const struct summary *s, const uint32_t *counts, int64
     return MISSING;
 }
 
-static void all_stats(const struct summary *s, const uint32_t *counts, double v[N_STATS], struct calibration_bin *width,
-                      struct calibration_bin *mass)
+static void all_stats(const struct summary *s, const uint32_t *counts, double v[N_STATS])
 {
     const struct retrieval *r = s->r;
     double sum[N_STATS] = {0}, n = (double)r->n_queries;
@@ -289,9 +288,6 @@ static void all_stats(const struct summary *s, const uint32_t *counts, double v[
     for (int k = 0; k < N_STATS; k++)
         v[k] = sum[k] / n;
     v[S_MEDIAN] = median_rank(s, counts, r->n_queries);
-    v[S_ECE] = ece_equal_width(r->confidence, s->correct, counts, r->n_queries, r->n_bins_width, width);
-    v[S_ECE_MASS] =
-        ece_equal_mass(r->confidence, s->correct, counts, s->by_confidence, r->n_queries, r->n_bins_mass, mass);
 }
 
 static int summary_open(struct summary *s, int64_t n, int64_t resamples)
@@ -331,36 +327,56 @@ static void plain_means(struct retrieval *r)
     }
 }
 
+static void summary_close(struct summary *s)
+{
+    ece_draws_close(&s->width);
+    ece_draws_close(&s->mass);
+    mem_free(s->by_confidence);
+    mem_free(s->by_rank);
+    mem_free(s->inverse_rank);
+    mem_free(s->counts);
+    mem_free(s->draws[0]);
+}
+
 static int summarise(struct retrieval *r, const bool *correct, int64_t resamples, uint64_t seed)
 {
-    struct summary s = {.r = r, .correct = correct};
-    struct calibration_bin width[EVAL_MAX_BINS], mass[EVAL_MAX_BINS];
-    struct interval *into[N_STATS] = {&r->recall[0], &r->recall[1],      &r->recall[2], &r->mrr, &r->median_rank,
-                                      &r->ece,       &r->ece_equal_mass, &r->brier,     &r->nll};
-    double value[N_STATS], v[N_STATS];
-    int rc = summary_open(&s, r->n_queries, resamples);
+    struct summary s = {.r = r};
+    struct interval *into[N_STATS] = {&r->recall[0],   &r->recall[1], &r->recall[2], &r->mrr,
+                                      &r->median_rank, &r->brier,     &r->nll};
+    double value[N_STATS], v[N_STATS], error, error_mass;
+    int64_t n = r->n_queries;
+    int rc = summary_open(&s, n, resamples);
+    if (rc == 0)
+        rc = ece_draws_open(&s.width, r->confidence, correct, n, r->n_bins_width, resamples);
+    if (rc == 0)
+        rc = ece_draws_open(&s.mass, r->confidence, correct, n, r->n_bins_mass, resamples);
     if (rc < 0)
         goto out;
-    all_stats(&s, NULL, value, r->bins_width, r->bins_mass);
+    all_stats(&s, NULL, value);
+    error = ece_equal_width(r->confidence, correct, n, r->n_bins_width, r->bins_width, s.width.bin_of);
+    error_mass =
+        ece_equal_mass(r->confidence, correct, s.by_confidence, n, r->n_bins_mass, r->bins_mass, s.mass.bin_of);
     for (int64_t b = 0; b < resamples; b++) {
         rc = signal_check();
         if (rc < 0)
             goto out;
         struct rng g = rng_stream(seed, RNG_BOOTSTRAP, 0, (uint64_t)b);
-        bootstrap_counts(&g, r->n_queries, s.counts);
-        all_stats(&s, s.counts, v, width, mass);
+        bootstrap_counts(&g, n, s.counts);
+        all_stats(&s, s.counts, v);
         for (int k = 0; k < N_STATS; k++)
             s.draws[k][b] = v[k];
+        ece_draws_add(&s.width, s.counts);
+        ece_draws_add(&s.mass, s.counts);
     }
     for (int k = 0; k < N_STATS; k++)
         *into[k] = bootstrap_interval(value[k], s.draws[k], resamples);
+    for (int k = 0; k < 3; k++)
+        bootstrap_widen_share(&r->recall[k], n);
+    r->ece = ece_interval(&s.width, error);
+    r->ece_equal_mass = ece_interval(&s.mass, error_mass);
     plain_means(r);
 out:
-    mem_free(s.by_confidence);
-    mem_free(s.by_rank);
-    mem_free(s.inverse_rank);
-    mem_free(s.counts);
-    mem_free(s.draws[0]);
+    summary_close(&s);
     return rc;
 }
 
@@ -417,7 +433,7 @@ out:
     pass_close(&p);
     if (rc < 0) {
         retrieval_free(&r);
-        return err_while(rc, "while ranking %s", direction ? "images for texts" : "texts for images");
+        return err_while(rc, "ranking %s", direction ? "images for texts" : "texts for images");
     }
     *out = r;
     return 0;

@@ -15,7 +15,7 @@ int rows_open(struct rows *r, const float *x, int64_t n, int64_t d, const char *
     int rc = space_inverse_norms(x, n, d, inverse, &bad);
     if (rc < 0) {
         mem_free(inverse);
-        return err_while(rc, "while normalising the %s side", side);
+        return err_while(rc, "normalising the %s side", side);
     }
     *r = (struct rows){.x = x, .n = n, .d = d, .inverse = inverse};
     return 0;

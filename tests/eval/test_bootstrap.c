@@ -58,6 +58,21 @@ static void missing_values(void **state)
     json_decref(o);
 }
 
+/* All right or all wrong: resamples never differ, so the open end is exact. A share in between is left alone. */
+static void whole_shares(void **state)
+{
+    (void)state;
+    struct interval all = {1, 1, 1}, none = {0, 0, 0}, some = {0.5, 0.4, 0.6}, unknown = {1, (double)NAN, (double)NAN};
+    bootstrap_widen_share(&all, 100);
+    bootstrap_widen_share(&none, 100);
+    bootstrap_widen_share(&some, 100);
+    bootstrap_widen_share(&unknown, 100);
+    assert_true(fabs(all.low - 0.96378) < 1e-5 && all.high == 1); /* Clopper-Pearson tables: 100 of 100 */
+    assert_true(fabs(none.high - 0.03622) < 1e-5 && none.low == 0);
+    assert_true(some.low == 0.4 && some.high == 0.6);
+    assert_true(isnan(unknown.low) && isnan(unknown.high));
+}
+
 static void counts_are_whole(void **state)
 {
     (void)state;
@@ -95,6 +110,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(mean_has_the_normal_interval),
         cmocka_unit_test(missing_values),
+        cmocka_unit_test(whole_shares),
         cmocka_unit_test(counts_are_whole),
         cmocka_unit_test(coverage),
     };

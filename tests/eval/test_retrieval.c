@@ -83,6 +83,8 @@ static void check_golden(const char *set)
         check_bins(json_object_get(e, "bins_equal_mass"), r.bins_mass, r.n_bins_mass);
         check_queries(&r, f, ways[way]);
         assert_true(r.recall[0].low <= r.recall[0].value && r.recall[0].value <= r.recall[0].high);
+        assert_true(r.ece.low <= r.ece.value && r.ece.value <= r.ece.high && r.ece.low < r.ece.high);
+        assert_true(r.ece_equal_mass.low <= r.ece_equal_mass.value && r.ece_equal_mass.value <= r.ece_equal_mass.high);
         assert_true(r.fitted_temperature > 1e-4 && r.fitted_temperature < 1);
         retrieval_free(&r);
     }
@@ -214,21 +216,70 @@ static void temperature_is_found(void **state)
     mem_free(f.correct);
 }
 
-/* A query drawn twice may lie in two bins of equal mass; totals must stay whole. */
-static void equal_mass_weights(void **state)
+/* Groups of equal mass: the first n mod B are one larger, in the order given, and every query knows its group. */
+static void equal_mass_groups(void **state)
 {
     (void)state;
-    const double confidence[4] = {.1, .2, .3, .4};
-    const bool correct[4] = {false, true, false, true};
-    const uint32_t weights[4] = {3, 0, 1, 2};
-    const int64_t order[4] = {0, 1, 2, 3};
-    struct calibration_bin bins[4];
-    double ece = ece_equal_mass(confidence, correct, weights, order, 4, 4, bins); /* .1 .1 | .1 .3 | .4 | .4 */
+    const double confidence[5] = {.5, .1, .2, .3, .4};
+    const bool correct[5] = {true, false, true, false, true};
+    const int64_t order[5] = {1, 2, 3, 4, 0};
+    struct calibration_bin bins[3];
+    uint8_t bin_of[5];
+    double ece = ece_equal_mass(confidence, correct, order, 5, 3, bins, bin_of); /* .1 .2 | .3 .4 | .5 */
+    const uint8_t expected[5] = {2, 0, 0, 1, 1};
+    assert_memory_equal(bin_of, expected, sizeof expected);
     assert_int_equal(bins[0].n, 2);
     assert_int_equal(bins[1].n, 2);
     assert_int_equal(bins[2].n, 1);
-    near(ece, 2.0 / 6 * .1 + 2.0 / 6 * .2 + 1.0 / 6 * .6 + 1.0 / 6 * .6, 1e-12, "ece");
-    near(bins[1].confidence, .2, 1e-12, "confidence");
+    near(ece, 2.0 / 5 * .35 + 2.0 / 5 * .15 + 1.0 / 5 * .5, 1e-12, "ece");
+    near(bins[1].confidence, .35, 1e-12, "confidence");
+}
+
+/* A model that claims c and is right with probability c, c - 5 %, c x 0.8: the interval of the error holds the true
+ * error about as often as it says, and always the value beside it. Percentiles of the resampled errors never do so for
+ * the first one. */
+static void error_interval_covers(void **state)
+{
+    (void)state;
+    enum { N = 400, TRIALS = 150, RESAMPLES = 200, BINS = 15, BIG = 400000 };
+    static const struct {
+        double factor, offset;
+    } models[3] = {{1, 0}, {1, -0.05}, {0.8, 0}};
+    static double confidence[N];
+    static bool correct[N];
+    uint32_t counts[N];
+    struct calibration_bin bins[BINS];
+    for (int m = 0; m < 3; m++) {
+        double truth = 0, gap[BINS] = {0};
+        int held = 0;
+        struct rng r = rng_stream((uint64_t)m, RNG_TEST, 2, 0);
+        for (int i = 0; i < BIG; i++) {
+            double c = 1 - pow(rng_uniform(&r), 2);
+            int b = (int)ceil(c * BINS) - 1;
+            gap[b < 0 ? 0 : b] += (fmax(0, models[m].factor * c + models[m].offset) - c) / BIG;
+        }
+        for (int b = 0; b < BINS; b++)
+            truth += fabs(gap[b]);
+        for (int t = 0; t < TRIALS; t++) {
+            struct ece_draws e;
+            for (int i = 0; i < N; i++) {
+                confidence[i] = 1 - pow(rng_uniform(&r), 2);
+                correct[i] = rng_uniform(&r) < models[m].factor * confidence[i] + models[m].offset;
+            }
+            assert_int_equal(ece_draws_open(&e, confidence, correct, N, BINS, RESAMPLES), 0);
+            double value = ece_equal_width(confidence, correct, N, BINS, bins, e.bin_of);
+            for (int b = 0; b < RESAMPLES; b++) {
+                bootstrap_counts(&r, N, counts);
+                ece_draws_add(&e, counts);
+            }
+            struct interval i = ece_interval(&e, value);
+            assert_true(i.value == value && 0 <= i.low && i.low <= value && value <= i.high && i.high <= 1);
+            held += i.low <= truth && truth <= i.high;
+            ece_draws_close(&e);
+        }
+        print_message("calibration error %.4f: covered in %.3f of the samples\n", truth, (double)held / TRIALS);
+        assert_true(held >= 0.88 * TRIALS && held < TRIALS);
+    }
 }
 
 static void degenerate(void **state)
@@ -252,6 +303,8 @@ static void degenerate(void **state)
     assert_int_equal(eval_retrieval(s, 0, NULL, &r), 0);
     near(r.recall[0].value, 1, 0, "recall");
     near(r.confidence[0], 1, 1e-12, "confidence");
+    near(r.recall[0].low, 0.025, 1e-12, "one right query proves little");
+    near(r.recall[0].high, 1, 0, "upper end");
     assert_true(isnan(r.fitted_temperature));
     retrieval_free(&r);
     set_close(&s);
@@ -333,11 +386,12 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_fashion),     cmocka_unit_test(golden_subset),
-        cmocka_unit_test(golden_synthetic),   cmocka_unit_test(many_positives),
-        cmocka_unit_test(degenerate),         cmocka_unit_test(large_gallery_is_exact),
-        cmocka_unit_test(equal_mass_weights), cmocka_unit_test(temperature_is_found),
-        cmocka_unit_test(json_keys),          cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(golden_fashion),       cmocka_unit_test(golden_subset),
+        cmocka_unit_test(golden_synthetic),     cmocka_unit_test(many_positives),
+        cmocka_unit_test(degenerate),           cmocka_unit_test(large_gallery_is_exact),
+        cmocka_unit_test(equal_mass_groups),    cmocka_unit_test(error_interval_covers),
+        cmocka_unit_test(temperature_is_found), cmocka_unit_test(json_keys),
+        cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
