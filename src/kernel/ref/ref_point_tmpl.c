@@ -68,23 +68,23 @@ static void ref_axpy(const struct engine *e, double alpha, const void *vx, void 
         y[i] = (REAL)((double)y[i] + alpha * (double)x[i]);
 }
 
-static void ref_clamp_fwd(const struct engine *e, double lo, double hi, const void *vx, void *vy, int64_t n)
+/* The bounds are rounded to REAL first: a number that forward put on a bound must still be inside for backward, or a
+ * clamped weight stored in float could never leave it (log 100 rounds upwards). */
+static void ref_clamp_fwd(const struct engine *e, double lo_, double hi_, const void *vx, void *vy, int64_t n)
 {
-    const REAL *x = vx;
+    const REAL *x = vx, lo = (REAL)lo_, hi = (REAL)hi_;
     REAL *y = vy;
-    for (int64_t i = 0; i < n; i++) {
-        double v = (double)x[i];
-        y[i] = v < lo ? (REAL)lo : v > hi ? (REAL)hi : x[i]; /* NaN stays NaN */
-    }
+    for (int64_t i = 0; i < n; i++)
+        y[i] = x[i] < lo ? lo : x[i] > hi ? hi : x[i]; /* NaN stays NaN */
 }
 
-static void ref_clamp_bwd(const struct engine *e, double lo, double hi, const void *vx, const void *vdy, void *vdx,
+static void ref_clamp_bwd(const struct engine *e, double lo_, double hi_, const void *vx, const void *vdy, void *vdx,
                           int64_t n)
 {
-    const REAL *x = vx, *dy = vdy;
+    const REAL *x = vx, *dy = vdy, lo = (REAL)lo_, hi = (REAL)hi_;
     REAL *dx = vdx;
     for (int64_t i = 0; dx && i < n; i++)
-        if ((double)x[i] >= lo && (double)x[i] <= hi)
+        if (x[i] >= lo && x[i] <= hi)
             dx[i] += dy[i];
 }
 
