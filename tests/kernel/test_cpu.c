@@ -218,6 +218,52 @@ static void test_lines(void **state)
     }
 }
 
+/* A number that clamp put on its bound still gets a gradient, where the bound is no float (log 100 rounds upwards). */
+static void test_clamp_bound(void **state)
+{
+    (void)state;
+    const struct engine *both[] = {ref, cpu};
+    const double bounds[] = {log(100.0), 0.1, -0.7, 1.0 / 3.0};
+    for (size_t k = 0; k < ARRAY_LEN(both) * ARRAY_LEN(bounds); k++) {
+        const struct engine *e = both[k % 2];
+        double bound = bounds[k / 2];
+        float x[2] = {50.0f, -50.0f}, y[2], dy[2] = {2.0f, 3.0f}, dx[2] = {0};
+        e->clamp_fwd(e, bound, bound + 9.0, x, y, 2);
+        assert_true(y[1] == (float)bound);
+        e->clamp_fwd(e, bound - 9.0, bound, x, y, 2);
+        assert_true(y[0] == (float)bound);
+        e->clamp_bwd(e, bound - 9.0, bound, y, dy, dx, 2);
+        assert_true(dx[0] == 2.0f && dx[1] == 3.0f);
+        e->clamp_bwd(e, bound - 9.0, bound, x, dy, dx, 2);
+        assert_true(dx[0] == 2.0f && dx[1] == 3.0f);
+    }
+}
+
+/* A gradient that nobody wants (or that memory ran out for) is skipped. */
+static void test_no_gradient(void **state)
+{
+    (void)state;
+    float x[4] = {1.0f, 2.0f, 3.0f, 4.0f}, y[4] = {0}, dy[4] = {0};
+    const uint8_t keep[4] = {1, 1, 1, 1};
+    for (int act = 0; act < N_ACTS; act++)
+        cpu->act_bwd(cpu, (enum act)act, x, y, dy, NULL, 4);
+    for (int op = 0; op < N_REDUCES; op++)
+        cpu->reduce_bwd(cpu, (enum reduce)op, 1, 4, 1, x, y, dy, NULL);
+    cpu->clamp_bwd(cpu, 0.0, 9.0, x, dy, NULL, 4);
+    cpu->softmax_bwd(cpu, 1, 4, false, x, dy, NULL);
+    cpu->l2_normalize_bwd(cpu, 1, 4, 1e-12, x, y, dy, NULL);
+    cpu->layer_norm_bwd(cpu, 2, 2, x, NULL, y, y, dy, NULL, NULL, NULL);
+    cpu->batch_norm_bwd(cpu, 2, 2, 1, true, x, NULL, y, y, dy, NULL, NULL, NULL);
+    cpu->group_norm_bwd(cpu, 1, 2, 2, 1, x, NULL, y, y, dy, NULL, NULL, NULL);
+    cpu->embed_bwd(cpu, 1, 4, 1, (const int32_t[]){0}, dy, NULL);
+    cpu->patchify_bwd(cpu, 1, 1, 2, 2, 1, dy, NULL);
+    cpu->binary_bwd(cpu, BIN_MUL, &(struct bcast_dims){1, {4}, {1}, {1}}, x, x, y, dy, NULL, NULL);
+    assert_int_equal(cpu->linear_bwd(cpu, 2, 2, 2, x, x, dy, false, NULL, NULL, NULL), 0);
+    assert_int_equal(cpu->distance_bwd(cpu, 2, 2, 2, x, x, dy, NULL, NULL), 0);
+    struct attention_dims d = {1, 1, 2, 2, 2, 2, 2, 2, 2, false, 1.0};
+    assert_int_equal(cpu->attention_bwd(cpu, &d, x, x, x, keep, y, y, dy, NULL, NULL, NULL), 0);
+}
+
 static void check_binary(enum binary op, struct bcast_dims d, int64_t na, int64_t nb)
 {
     int64_t n = 1;
@@ -641,6 +687,24 @@ static void test_distance(void **state)
     }
 }
 
+/* A sum of a million numbers near 1 keeps its digits: one float sum would lose four of them. */
+static void test_long_sum(void **state)
+{
+    (void)state;
+    int64_t n = 1000003;
+    float *x = numbers(n), got = 0.0f;
+    double want = 0.0;
+    for (int64_t i = 0; i < n; i++) {
+        x[i] = 1.0f + 0.25f * x[i];
+        want += (double)x[i];
+    }
+    cpu->reduce_fwd(cpu, RED_SUM, 1, n, 1, x, &got);
+    assert_true(fabs((double)got - want) <= 2e-7 * want);
+    cpu->reduce_fwd(cpu, RED_MEAN, 1, n, 1, x, &got);
+    assert_true(fabs((double)got - want / (double)n) <= 2e-7);
+    mem_free(x);
+}
+
 /* ---- the engine itself --------------------------------------------------------------------------------------------
  */
 
@@ -700,7 +764,8 @@ int main(void)
         cmocka_unit_test(test_softmax),  cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_attention),
         cmocka_unit_test(test_embed),    cmocka_unit_test(test_movement),      cmocka_unit_test(test_adamw),
         cmocka_unit_test(test_conv),     cmocka_unit_test(test_pool),          cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_distance),
+        cmocka_unit_test(test_distance), cmocka_unit_test(test_clamp_bound),   cmocka_unit_test(test_no_gradient),
+        cmocka_unit_test(test_long_sum),
     };
     return cmocka_run_group_tests_name("kernel cpu", tests, open_engines, NULL);
 }

@@ -67,7 +67,9 @@ static void act_bwd(const struct engine *e, enum act act, const void *x_, const 
 {
     const float *x = x_, *dy = dy_;
     float *dx = dx_;
-    switch (x ? act : N_ACTS) {
+    if (!dx)
+        return;
+    switch (act) {
 #define X(id, f, slope)                                                                                                \
     case id:                                                                                                           \
         FLAT(e->threads, n)                                                                                            \
@@ -360,6 +362,22 @@ static void binary_bwd(const struct engine *e, enum binary op, const struct bcas
 /* ---- sums and means over the middle axis ----------------------------------------------------------------------------
  */
 
+/* A sum of any length: runs of RUN numbers in float, the runs in double, so that the error does not grow with n. */
+static double long_sum(int64_t n, const float *x)
+{
+    enum { RUN = 4096 };
+    double sum = 0.0;
+    for (int64_t i0 = 0; i0 < n; i0 += RUN) {
+        int64_t end = i0 + RUN < n ? i0 + RUN : n;
+        float s = 0.0f;
+        VECTOR_SUM(s)
+        for (int64_t i = i0; i < end; i++)
+            s += x[i];
+        sum += (double)s;
+    }
+    return sum;
+}
+
 static void reduce_fwd(const struct engine *e, enum reduce op, int64_t outer, int64_t n, int64_t inner, const void *x_,
                        void *y_)
 {
@@ -371,13 +389,8 @@ static void reduce_fwd(const struct engine *e, enum reduce op, int64_t outer, in
     }
     if (inner == 1) {
         ROWS(e->threads, outer * n)
-        for (int64_t o = 0; o < outer; o++) {
-            float s = 0.0f;
-            VECTOR_SUM(s)
-            for (int64_t i = 0; i < n; i++)
-                s += x[o * n + i];
-            y[o] = s * scale;
-        }
+        for (int64_t o = 0; o < outer; o++)
+            y[o] = (float)long_sum(n, x + o * n) * scale;
         return;
     }
     memset(y, 0, (size_t)(outer * inner) * sizeof *y);
@@ -399,6 +412,8 @@ static void reduce_bwd(const struct engine *e, enum reduce op, int64_t outer, in
 {
     const float *dy = dy_;
     float *dx = dx_, scale = op == RED_MEAN ? 1.0f / (float)n : 1.0f;
+    if (!dx)
+        return;
     if (op != RED_SUM && op != RED_MEAN) {
         cpu_ref.reduce_bwd(e, op, outer, n, inner, x_, y_, dy_, dx_);
         return;
