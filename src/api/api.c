@@ -268,14 +268,6 @@ int mrd_model_encode_tokens(struct mrd_model *m, const int32_t *ids, int64_t n, 
 /* ---- measures -----------------------------------------------------------------------------------------------------
  */
 
-static int compare_pairs(const void *a, const void *b)
-{
-    const struct set_pair *x = a, *y = b;
-    if (x->image != y->image)
-        return x->image < y->image ? -1 : 1;
-    return x->text < y->text ? -1 : x->text > y->text;
-}
-
 static int check_arrays(const struct mrd_pairs *p)
 {
     int64_t rows = limit_get(LIMIT_ROWS), width = limit_get(LIMIT_WIDTH);
@@ -296,10 +288,9 @@ static int check_arrays(const struct mrd_pairs *p)
     return 0;
 }
 
-/* Sorted, each once. */
 static int copy_pairs(struct set *s, const struct mrd_pairs *p)
 {
-    int64_t n = p->pairs ? p->n_pairs : p->n_images, kept = 0;
+    int64_t n = p->pairs ? p->n_pairs : p->n_images;
     s->pairs = mem_calloc((size_t)n + 1, sizeof *s->pairs);
     if (!s->pairs)
         return ERR_MEMORY;
@@ -311,11 +302,7 @@ static int copy_pairs(struct set *s, const struct mrd_pairs *p)
                  (long long)p->n_texts - 1);
         s->pairs[i] = q;
     }
-    qsort(s->pairs, (size_t)n, sizeof *s->pairs, compare_pairs);
-    for (int64_t i = 0; i < n; i++)
-        if (i == 0 || compare_pairs(&s->pairs[i], &s->pairs[kept - 1]))
-            s->pairs[kept++] = s->pairs[i];
-    s->n_pairs = kept;
+    s->n_pairs = set_pairs_sort(s->pairs, n);
     return 0;
 }
 

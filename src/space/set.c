@@ -128,15 +128,20 @@ static int pair_order(const void *a, const void *b)
     return (p->text > q->text) - (p->text < q->text);
 }
 
-/* Sort, and drop what is said twice. */
+int64_t set_pairs_sort(struct set_pair *pairs, int64_t n)
+{
+    int64_t kept = 0;
+    if (n > 1)
+        qsort(pairs, (size_t)n, sizeof *pairs, pair_order);
+    for (int64_t i = 0; i < n; i++)
+        if (i == 0 || pair_order(&pairs[i], &pairs[kept - 1]) != 0)
+            pairs[kept++] = pairs[i];
+    return kept;
+}
+
 static void finish_pairs(struct set *s, const char *file)
 {
-    int64_t n = 0;
-    if (s->n_pairs > 1)
-        qsort(s->pairs, (size_t)s->n_pairs, sizeof *s->pairs, pair_order);
-    for (int64_t i = 0; i < s->n_pairs; i++)
-        if (i == 0 || pair_order(&s->pairs[i], &s->pairs[n - 1]) != 0)
-            s->pairs[n++] = s->pairs[i];
+    int64_t n = set_pairs_sort(s->pairs, s->n_pairs);
     if (n < s->n_pairs)
         log_warn("%s: %lld pairs are listed twice; they count once", file, (long long)(s->n_pairs - n));
     s->n_pairs = n;
@@ -294,6 +299,35 @@ static int check_table(struct set_side *side, const char *path)
     return 0;
 }
 
+/* What is written about the format must be what we read: a later version may mean something else by the same files. */
+static int check_format(const struct set *s, const char *where)
+{
+    const char *format = NULL;
+    int64_t version = 1;
+    TRY(json_field_str(s->json, "format", false, &format, where));
+    if (format && strcmp(format, "meridian set") != 0)
+        FAIL(ERR_DATA, "%s: field \"format\" is \"%.60s\", expected \"meridian set\"", where, format);
+    TRY(json_field_int(s->json, "version", false, 1, INT64_MAX, &version, where));
+    if (version != 1)
+        FAIL(ERR_UNSUPPORTED, "%s: field \"version\" is %lld, expected 1; a newer meridian wrote this set", where,
+             (long long)version);
+    return 0;
+}
+
+static int check_dtype(const struct set *s, const char *where, const enum dtype *dtype)
+{
+    const char *stated = NULL;
+    TRY(json_field_str(s->json, "dtype", false, &stated, where));
+    for (int which = 0; stated && which < 2; which++) {
+        const struct set_side *side = which ? &s->text : &s->image;
+        const char *found = dtype[which] == DT_F16 ? "float16" : dtype[which] == DT_F64 ? "float64" : "float32";
+        if (side->n > 0 && strcmp(found, stated) != 0)
+            FAIL(ERR_DATA, "%s/%s: numbers are %s, expected %.20s as field \"dtype\" of %s says", s->path,
+                 side_file[which], found, stated, where);
+    }
+    return 0;
+}
+
 /* One side: vectors, then the table when there is one. A side without a file has no rows. */
 static int open_side(struct set *s, int which, const char *where, enum dtype *dtype)
 {
@@ -338,7 +372,7 @@ static int settle_unit(struct set *s, const char *where, const enum dtype *dtype
             FAIL(ERR_DATA, "%s: row %lld is not of unit length, but %s says \"unit_length\": true; correct one of them",
                  path, (long long)bad, where);
         if (unit && half)
-            TRY_IN(space_normalize(side->x, side->n, s->width, NULL), "while reading %s", path);
+            TRY_IN(space_normalize(side->x, side->n, s->width, NULL), "reading %s", path);
         s->unit = s->unit && unit;
     }
     return 0;
@@ -351,6 +385,7 @@ static int read_folder(struct set *s, const char *where)
     TRY(json_read_file(&s->json, where));
     if (!json_is_object(s->json))
         FAIL(ERR_DATA, "%s: expected a JSON object", where);
+    TRY(check_format(s, where));
     TRY(check_sums(s, where));
     TRY(json_field_int(s->json, "width", false, 1, limit_get(LIMIT_WIDTH), &width, where));
     TRY(json_field_int(s->json, "n_pairs", false, 0, INT64_MAX, &n_pairs, where));
@@ -366,6 +401,7 @@ static int read_folder(struct set *s, const char *where)
     if (width && width != s->width)
         FAIL(ERR_DATA, "%s: field \"width\" is %lld, but the vectors have width %lld", where, (long long)width,
              (long long)s->width);
+    TRY(check_dtype(s, where, dtype));
     TRY(settle_unit(s, where, dtype));
     TRY(find_pairs(s));
     if (n_pairs >= 0 && n_pairs != s->n_pairs)
@@ -391,7 +427,7 @@ int set_open(struct set **out, const char *dir)
     TRY(set_new(&s, dir));
     int rc = read_folder(s, where);
     if (rc < 0) {
-        err_while(rc, "while opening set \"%s\"", dir);
+        err_while(rc, "opening set \"%s\"", dir);
         set_close(&s);
         return rc;
     }

@@ -150,12 +150,10 @@ int set_writer_texts(struct set_writer *w, const float *x, int64_t n)
 /* ---- tables ---------------------------------------------------------------------------------------------------------
  */
 
-static bool has_column(const struct set_table *t, const char *name)
+/* Columns that say where a line stands are ours: a table that came from another set brings its old ones along. */
+static bool is_ours(const char *name, bool texts)
 {
-    for (int i = 0; t && i < t->n_cols; i++)
-        if (strcmp(t->cols[i], name) == 0)
-            return true;
-    return false;
+    return strcmp(name, "row") == 0 || (texts && strcmp(name, "image_row") == 0);
 }
 
 static int flush(struct atomic_file *f, struct str *b, size_t at_least)
@@ -171,36 +169,24 @@ static int flush(struct atomic_file *f, struct str *b, size_t at_least)
 
 static int write_lines(struct atomic_file *f, struct str *b, const struct set_table *t, int64_t n, const int64_t *first)
 {
-    bool row = !has_column(t, "row"), image_row = first && !has_column(t, "image_row");
-    const char *comma = "";
-    if (row) {
-        str_add(b, "row");
-        comma = ",";
-    }
-    if (image_row) {
-        str_add(b, "%simage_row", comma);
-        comma = ",";
-    }
-    for (int c = 0; t && c < t->n_cols; c++, comma = ",") {
-        str_add(b, "%s", comma);
-        str_add_csv(b, t->cols[c]);
-    }
+    str_add(b, first ? "row,image_row" : "row");
+    for (int c = 0; t && c < t->n_cols; c++)
+        if (!is_ours(t->cols[c], first != NULL)) {
+            str_add_c(b, ',');
+            str_add_csv(b, t->cols[c]);
+        }
     str_add_c(b, '\n');
     for (int64_t i = 0; i < n; i++) {
-        comma = "";
-        if (row) {
-            str_add(b, "%lld", (long long)i);
-            comma = ",";
-        }
-        if (image_row) {
-            str_add(b, "%s", comma);
-            if (first[i] >= 0)
-                str_add(b, "%lld", (long long)first[i]);
-            comma = ",";
-        }
-        for (int c = 0; t && c < t->n_cols; c++, comma = ",") {
+        str_add(b, "%lld", (long long)i);
+        if (first && first[i] >= 0)
+            str_add(b, ",%lld", (long long)first[i]);
+        else if (first)
+            str_add_c(b, ',');
+        for (int c = 0; t && c < t->n_cols; c++) {
             const char *cell = t->cells[i * t->n_cols + c];
-            str_add(b, "%s", comma);
+            if (is_ours(t->cols[c], first != NULL))
+                continue;
+            str_add_c(b, ',');
             str_add_csv(b, cell ? cell : "");
         }
         str_add_c(b, '\n');
@@ -343,7 +329,7 @@ int set_writer_commit(struct set_writer **wp, const struct set_table *images, co
     *wp = NULL;
     int rc = commit_files(w, images, texts, pairs, n_pairs, extra);
     if (rc < 0)
-        err_while(rc, "while writing set \"%s\"", w->dir.path);
+        err_while(rc, "writing set \"%s\"", w->dir.path);
     set_writer_abort(&w);
     return rc;
 }

@@ -35,6 +35,8 @@ int set_open(struct set **s, const char *dir);
 /* Two npy files in a set's place; pairs: CSV with image_row,text_row, or NULL: row i with row i. */
 int set_open_npy(struct set **s, const char *images, const char *texts, const char *pairs);
 void set_close(struct set **s);
+/* By image, then text, each once; returns how many stay. */
+int64_t set_pairs_sort(struct set_pair *pairs, int64_t n);
 /* Refuses (ERR_MISMATCH, both named) when two known fingerprints differ. */
 int set_check_fingerprint(const struct set *s, const char *model, const char *fingerprint);
 
@@ -49,7 +51,7 @@ struct set_table {
     int n_cols;
     const char *const *cols, *const *cells;
     int64_t n_rows;
-}; /* cells [n_rows, n_cols] */
+}; /* cells [n_rows, n_cols]; columns "row" and, of texts, "image_row" are left out: the writer makes its own */
 struct set_writer;
 int set_writer_open(struct set_writer **w, const char *dir, bool force, const struct set_info *info);
 int set_writer_images(struct set_writer *w, const float *x, int64_t n);

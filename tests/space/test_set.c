@@ -202,6 +202,12 @@ static void hand_made(void **state)
     expect(ERR_DATA, "hand", "checksums");
     put("hand/set.json", "{\"model\": 7}");
     expect(ERR_DATA, "hand", "model");
+    put("hand/set.json", "{\"format\": \"other\"}");
+    expect(ERR_DATA, "hand", "meridian set");
+    put("hand/set.json", "{\"format\": \"meridian set\", \"version\": 2}");
+    expect(ERR_UNSUPPORTED, "hand", "version");
+    put("hand/set.json", "{\"dtype\": \"float16\"}");
+    expect(ERR_DATA, "hand", "float32");
     put("hand/set.json", "{\"unit_length\": true}");
     put_npy("hand/image.npy", 2, 3, raw);
     expect(ERR_DATA, "hand", "unit length");
@@ -283,6 +289,33 @@ static void writer_refuses(void **state)
     assert_int_equal(set_writer_open(&w, at("refuse"), false, &info), ERR_DATA);
 }
 
+/* A table that once described another set has its row numbers with it: they give way to the new ones. */
+static void foreign_row_numbers(void **state)
+{
+    (void)state;
+    struct set_writer *w = NULL;
+    struct set *s = NULL;
+    const struct set_info info = {.width = 3, .unit = true};
+    const char *const image_cols[2] = {"row", "id"}, *const image_cells[4] = {"7", "a", "9", "b"};
+    const char *const text_cols[3] = {"image_row", "caption", "row"}, *const text_cells[6] = {"5", "one", "3",
+                                                                                              "6", "two", "2"};
+    const struct set_table images = {2, image_cols, image_cells, 2}, texts = {3, text_cols, text_cells, 2};
+    const struct set_pair pairs[1] = {{1, 0}};
+    assert_int_equal(set_writer_open(&w, at("foreign"), false, &info), 0);
+    assert_int_equal(set_writer_images(w, unit_rows, 2), 0);
+    assert_int_equal(set_writer_texts(w, unit_rows, 2), 0);
+    assert_int_equal(set_writer_commit(&w, &images, &texts, pairs, 1, NULL), 0);
+    assert_int_equal(set_open(&s, at("foreign")), 0);
+    assert_int_equal(s->image.meta.n_cols, 2);
+    assert_int_equal(s->text.meta.n_cols, 3);
+    assert_string_equal(table_cell(&s->image.meta, 1, table_col(&s->image.meta, "row")), "1");
+    assert_string_equal(table_cell(&s->image.meta, 1, table_col(&s->image.meta, "id")), "b");
+    assert_string_equal(table_cell(&s->text.meta, 0, table_col(&s->text.meta, "image_row")), "1");
+    assert_string_equal(table_cell(&s->text.meta, 1, table_col(&s->text.meta, "image_row")), "");
+    assert_string_equal(table_cell(&s->text.meta, 1, table_col(&s->text.meta, "caption")), "two");
+    set_close(&s);
+}
+
 /* Sides may be empty, tables may be missing. */
 static void empty_sides(void **state)
 {
@@ -345,7 +378,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(round_trip),          cmocka_unit_test(corruption_is_named), cmocka_unit_test(hand_made),
         cmocka_unit_test(npy_in_a_sets_place), cmocka_unit_test(fingerprints),        cmocka_unit_test(writer_refuses),
-        cmocka_unit_test(empty_sides),         cmocka_unit_test(out_of_memory),
+        cmocka_unit_test(foreign_row_numbers), cmocka_unit_test(empty_sides),         cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, make_root, drop_root);
 }
