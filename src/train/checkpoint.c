@@ -170,6 +170,8 @@ static int load(const char *dir, const json_t *manifest, struct model *m, struct
         rc = read_slab(f, "adam_v", &m->params, o->v);
     if (rc == 0 && average)
         rc = read_slab(f, "average", &m->params, average);
+    if (rc == 0)
+        rc = st_check(f);
     st_close(&f);
     TRY(rc);
     TRY(path_join(path, sizeof path, dir, "checkpoint.json"));

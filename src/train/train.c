@@ -205,6 +205,11 @@ static int end_epoch(struct run *r)
     return 0;
 }
 
+static bool epoch_is_full(const struct run *r)
+{
+    return r->at.step == r->steps_per_epoch;
+}
+
 static int save_checkpoint(struct run *r)
 {
     return checkpoint_save(rundir_path(r->job->run), r->m, &r->optimizer, r->average, &r->at, r->job->config);
@@ -213,10 +218,15 @@ static int save_checkpoint(struct run *r)
 static int loop(struct run *r)
 {
     const struct train_opt *o = r->job->opt;
-    while (r->at.epoch < o->epochs && (o->max_steps == 0 || r->at.done < o->max_steps)) {
-        TRY(one_step(r));
-        if (r->at.step == r->steps_per_epoch)
-            TRY(end_epoch(r));
+    while (r->at.epoch < o->epochs && (o->max_steps == 0 || r->at.done < o->max_steps || epoch_is_full(r))) {
+        if (!epoch_is_full(r))
+            TRY(one_step(r));
+        if (epoch_is_full(r)) {
+            int rc = end_epoch(r);
+            if (rc == ERR_INTERRUPTED) /* the cursor stands behind the last step: resuming judges the epoch again */
+                break;
+            TRY(rc);
+        }
         if (r->at.done % o->checkpoint_every == 0)
             TRY(save_checkpoint(r));
         if (signal_caught())
