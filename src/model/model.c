@@ -140,6 +140,8 @@ static int load_parts(struct model *m, const char *dir)
     TRY(path_join(path, sizeof path, dir, "model.safetensors"));
     TRY(st_open(&f, path));
     int rc = params_load(&m->params, f);
+    if (rc == 0)
+        rc = st_check(f);
     st_close(&f);
     TRY(rc);
     if (has_tokenizer(dir)) {

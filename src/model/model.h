@@ -81,7 +81,7 @@ int model_init(struct model **m, const json_t *config, const char *where, struct
  */
 int model_save(const struct model *m, const char *dir, enum dtype dtype);
 void model_close(struct model **m);
-/* SHA-256 over weights, preprocessing and tokenizer; computed on first use. */
+/* SHA-256 over weights, preprocessing and tokenizer; computed anew at every call. */
 int model_fingerprint(const struct model *m, char out[65]);
 double model_logit_scale(const struct model *m);       /* exp, clamped to [1, 100]; 0 when there is none */
 int model_find(char *out, size_t n, const char *name); /* folder of a model path or shipped name */
