@@ -165,6 +165,21 @@ int64_t ctx_best_partner(const struct ctx *c, int side, int64_t row, double *cos
     return best;
 }
 
+/* 1 - C(n - p, k) / C(n, k) for p positives among n; with one positive k / n. */
+double ctx_chance(const struct ctx *c, int direction, int k)
+{
+    const struct retrieval *r = &c->in.retrieval[direction];
+    double sum = 0, n = (double)r->n_gallery;
+    for (int64_t q = 0; q < r->n_queries; q++) {
+        const struct set_pair *first;
+        double p = (double)ctx_partners(c, direction, r->queries[q], &first), miss = 1;
+        for (int j = 0; j < k && miss > 0; j++)
+            miss *= fmax(0, n - p - j) / fmax(1, n - j);
+        sum += 1 - miss;
+    }
+    return r->n_queries > 0 ? sum / (double)r->n_queries : (double)NAN;
+}
+
 void ctx_label(const struct ctx *c, int side, int64_t row, struct str *out)
 {
     const struct set_side *s = side ? &c->in.set->text : &c->in.set->image;

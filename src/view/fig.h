@@ -16,6 +16,7 @@ struct word {
 struct word word_num(double x, int decimals);             /* "0.312", "–" when not finite */
 struct word word_pct(double share);                       /* 0.634 -> "63 %", one decimal below 10 % and above 99 % */
 struct word word_count(int64_t n);                        /* 12 345 with narrow spaces */
+int word_decimals(struct interval i, int decimals);       /* at least so many, more where the interval is narrow */
 struct word word_ci(struct interval i, int decimals);     /* "[0.29, 0.33]", "" when unknown */
 struct word word_ci_pct(struct interval i);               /* "[58, 67]" */
 struct word word_num_ci(struct interval i, int decimals); /* value and interval */
@@ -126,9 +127,11 @@ bool ctx_is_pair(const struct ctx *c, int64_t image, int64_t text);
 /* Partner rows of one item, as a range of pairs: *first, count returned. */
 int64_t ctx_partners(const struct ctx *c, int side, int64_t row, const struct set_pair **first);
 int64_t ctx_best_partner(const struct ctx *c, int side, int64_t row, double *cosine); /* -1 when there is none */
-void ctx_label(const struct ctx *c, int side, int64_t row, struct str *out);          /* caption or name, unescaped */
-const char *ctx_thumb(struct ctx *c, int64_t image_row);                              /* data URI, or "" */
-void ctx_stamp(const struct ctx *c, struct str *out); /* n, model, protocol; plain text */
+/* Expected recall at k of a random order: mean over queries of the chance that one of their positives is among k. */
+double ctx_chance(const struct ctx *c, int direction, int k);
+void ctx_label(const struct ctx *c, int side, int64_t row, struct str *out); /* caption or name, unescaped */
+const char *ctx_thumb(struct ctx *c, int64_t image_row);                     /* data URI, or "" */
+void ctx_stamp(const struct ctx *c, struct str *out);                        /* n, model, protocol; plain text */
 /* Picture of a file as a data URI appended to out; false (and no message kept) when it cannot be read. */
 bool thumb_data_uri(const char *path, int size, struct str *out);
 bool thumb_find(const char *path, const char *base, const char *second_base, char *out, size_t n);

@@ -1,9 +1,9 @@
 /* view/fig_clouds.c: both clouds in the plane of their first two principal components.
  *
- * The axes are those of the pooled rows, pictures and texts in equal number where there are enough, so that neither
+ * The axes are those of the pooled rows, pictures and texts in equal number where there are ENOUGH, so that neither
  * side owns the plane; both axes have the same scale, so a distance on paper is a distance in the plane. The number on
  * the thick line is the distance of the two means in the whole space (Liang et al. 2022, "Mind the gap"); the plane can
- * only shorten it. Signs of the axes are fixed (pictures left, first drawn picture low), so that equal input gives
+ * only shorten it. Signs of the axes are fixed (mean of the pictures left and low), so that equal input gives
  * equal bytes. Rejected: t-SNE and UMAP, whose distances between clusters mean nothing, and that is the question here.
  */
 #include "view/fig.h"
@@ -15,6 +15,7 @@
 #define H 520.0
 #define MAX_DRAWN 500
 #define MAX_FIT 4000
+#define ENOUGH 50
 #define MAX_LINES 70
 
 struct clouds {
@@ -30,9 +31,10 @@ struct clouds {
 
 static int plane_fit(struct ctx *c, struct clouds *k, struct arena *a)
 {
-    int64_t d = c->in.set->width, n[2], total = 0;
+    int64_t d = c->in.set->width, n[2] = {ctx_n(c, 0), ctx_n(c, 1)}, total = 0;
+    int64_t least = n[0] < n[1] ? n[0] : n[1], most = least >= ENOUGH && least < MAX_FIT ? least : MAX_FIT;
     for (int s = 0; s < 2; s++) {
-        n[s] = ctx_n(c, s) < MAX_FIT ? ctx_n(c, s) : MAX_FIT;
+        n[s] = n[s] < most ? n[s] : most;
         total += n[s];
     }
     float *pool = arena_calloc(a, (size_t)total, (size_t)d * sizeof *pool); /* [total, d] */

@@ -156,7 +156,7 @@ int fig_cosines(struct ctx *c, struct fig *f)
         "Each outline is a histogram of cosines scaled to the same area; the upright line is its mean. Above all "
         "compare true pairs "
         "with wrong ones: where the two outlines cross, a score says nothing; right of it a score speaks for a match. "
-        "Scores between the two sides are low in all such models; only the distance from the wrong pairs counts. The "
+        "How high scores are differs from model to model; what counts is their distance from the wrong pairs. The "
         "outermost 0.05 %% of each histogram may lie outside.");
     if (!common_range(k, 4, &first, &last, &merge)) {
         struct panel *p = fig_panel(f, W, H, "Cosines");

@@ -12,7 +12,8 @@
 
 static const int cutoffs[3] = {1, 5, 10};
 
-static void draw_bar(struct str *b, const struct retrieval *r, int i, const struct scale *y, const char *colour)
+static void draw_bar(struct str *b, const struct retrieval *r, double chance, int i, const struct scale *y,
+                     const char *colour)
 {
     char cls[64];
     struct interval v = r->recall[i];
@@ -37,14 +38,14 @@ static void draw_bar(struct str *b, const struct retrieval *r, int i, const stru
     } else {
         svg_text(b, "big", mid, y->p0 - 10, 'm', "–");
     }
-    double chance = r->n_gallery > 0 ? fmin(1, (double)cutoffs[i] / (double)r->n_gallery) : 0;
     if (chance >= 0.01)
         svg_line(b, "s-ink mean dots", x - 8, scale_at(y, chance), x + w + 8, scale_at(y, chance));
     svg_text(b, "label", mid, y->p0 + 19, 'm', "top %d", cutoffs[i]);
 }
 
-static void draw_direction(struct fig *f, const struct retrieval *r, bool from_text)
+static void draw_direction(const struct ctx *c, struct fig *f, bool from_text)
 {
+    const struct retrieval *r = &c->in.retrieval[from_text];
     const char *title = from_text ? "A text looks for its picture" : "A picture looks for its text";
     struct panel *p = fig_panel(f, W, H, title);
     struct scale y = {.lo = 0, .hi = 1, .p0 = H - 28, .p1 = 74};
@@ -58,25 +59,26 @@ static void draw_direction(struct fig *f, const struct retrieval *r, bool from_t
     } else {
         axis_left(&p->s, &y, 46, W, 5, AXIS_PERCENT, NULL);
         for (int i = 0; i < 3; i++)
-            draw_bar(&p->s, r, i, &y, from_text ? "text" : "image");
+            draw_bar(&p->s, r, ctx_chance(c, from_text, cutoffs[i]), i, &y, from_text ? "text" : "image");
         svg_line(&p->s, "base", 46, y.p0, W, y.p0);
         svg_text(&p->s, "label", 46, 38, 's', "%s queries among %s", word_count(r->n_queries).s,
                  word_count(r->n_gallery).s);
     }
     for (int i = 0; i < 3; i++) {
         str_add(&p->desc, "Right one in the top %d: %s. ", cutoffs[i], word_pct_ci(r->recall[i]).s);
-        str_add(&f->tsv, "%s\t%d\t%s\t%s\t%s\t%s\t%lld\t%lld\n", from_text ? "text_to_image" : "image_to_text",
+        str_add(&f->tsv, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%lld\t%lld\n", from_text ? "text_to_image" : "image_to_text",
                 cutoffs[i], word_raw(r->recall[i].value).s, word_raw(r->recall[i].low).s, word_raw(r->recall[i].high).s,
-                word_raw(r->recall_pessimistic[i]).s, (long long)r->n_queries, (long long)r->n_gallery);
+                word_raw(r->recall_pessimistic[i]).s, word_raw(ctx_chance(c, from_text, cutoffs[i])).s,
+                (long long)r->n_queries, (long long)r->n_gallery);
     }
 }
 
 int fig_recall(struct ctx *c, struct fig *f)
 {
     const struct retrieval *r = c->in.retrieval;
-    str_add(&f->tsv, "direction\tk\trecall\tlow\thigh\trecall_ties_against\tqueries\tgallery\n");
-    draw_direction(f, &r[1], true);
-    draw_direction(f, &r[0], false);
+    str_add(&f->tsv, "direction\tk\trecall\tlow\thigh\trecall_ties_against\tguessing\tqueries\tgallery\n");
+    draw_direction(c, f, true);
+    draw_direction(c, f, false);
     str_add(&f->how, "Every item of one side ranks the whole other side; a bar is the share of queries with a right "
                      "answer among the first 1, "
                      "5 or 10. Whiskers hold 95 %% of the bootstrap resamples of the queries. A dotted line is what "

@@ -84,7 +84,8 @@ static void draw_direction(struct fig *f, const struct retrieval *r, bool from_t
              word_num(r->temperature, 4).s);
     svg_text(&p->s, "", 0, 57, 's', "with bins of equal mass %s", word_num_ci(r->ece_equal_mass, 3).s);
     if (isfinite(r->fitted_temperature) && r->fitted_temperature > 0)
-        svg_text(&p->s, "b f-good-ink", 0, 76, 's', "%s at the fitted temperature %s", word_num(r->ece_fitted, 3).s,
+        svg_text(&p->s, r->ece_fitted < r->ece.value ? "b f-good-ink" : "", 0, 76, 's',
+                 "%s at temperature %s, of highest likelihood", word_num(r->ece_fitted, 3).s,
                  word_num(r->fitted_temperature, 4).s);
     axis_left(&p->s, &y, X0, W - 4, 5, AXIS_PERCENT, NULL);
     draw_bins(&p->s, r, &x, &y, colour);
@@ -103,14 +104,19 @@ int fig_reliability(struct ctx *c, struct fig *f)
     str_add(&f->tsv, "direction\tbins\tbin\tqueries\tconfidence\taccuracy\n");
     draw_direction(f, &r[1], true);
     draw_direction(f, &r[0], false);
-    str_add(&f->how,
-            "A softmax over the whole gallery turns scores into probabilities. A bar is how often the first answer is "
-            "right among the "
-            "queries that claimed about this probability; an honest model stays on the dashed diagonal, bars below it "
-            "claim too much. "
-            "Grey is the gap, diamonds are ten or so groups of equal size, pale bars speak for fewer than %d queries. "
-            "In green: the "
-            "error that remains at the temperature of highest likelihood on the same queries.",
-            FEW);
+    str_add(
+        &f->how,
+        "A softmax over the whole gallery turns scores into probabilities. A bar is how often the first answer is "
+        "right among the "
+        "queries that claimed about this probability; an honest model stays on the dashed diagonal, bars below it "
+        "claim too much. "
+        "Grey is the gap, diamonds are groups of equal size, pale bars speak for fewer than %d queries. An interval "
+        "that begins at 0 says that chance alone may make this error. Third line: the error at the temperature of "
+        "highest likelihood on the same queries; green where it is lower.",
+        FEW);
+    if (c->in.set->n_pairs > r[0].n_queries || c->in.set->n_pairs > r[1].n_queries)
+        str_add(&f->how,
+                " Here some queries have several right answers, which share the probability: their claims look "
+                "too low by construction.");
     return 0;
 }

@@ -128,7 +128,11 @@ static void add_footer(const struct ctx *c, const struct report_opt *opt, const 
          "a rank counts only the wrong items that score more than 1e-9 above the best right one, so ties count as "
          "hits; the "
          "table also gives recall with all ties counted against");
-    fact(h, "intervals", "95 % percentile bootstrap over queries or rows");
+    fact(h, "intervals",
+         "95 % bootstrap: retrieval over queries; the shape of the space over pictures with their texts; calibration "
+         "errors "
+         "corrected for their upward bias, 0 at the lower end where chance explains the value; shares of 0 or 1 exact "
+         "binomial");
     snprintf(t, sizeof t, "%llu", (unsigned long long)opt->seed);
     fact(h, "seed", t);
     fact(h, "version", "meridian " MERIDIAN_VERSION);

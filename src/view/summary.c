@@ -18,12 +18,21 @@ static void add_ci(struct str *h, struct word ci)
         str_add(h, " <span class=\"ci\">%s</span>", ci.s);
 }
 
+static void add_number(struct str *h, struct interval v)
+{
+    int d = word_decimals(v, 2);
+    str_add(h, "<b>%s</b>", word_num(v.value, d).s);
+    add_ci(h, word_ci(v, d));
+}
+
 static void say_retrieval(const struct ctx *c, struct str *h)
 {
     const struct retrieval *r = c->in.retrieval;
     if (!has(r[1].recall[0]) || r[1].n_queries <= 0)
         return;
-    str_add(h, "<li>A text finds its picture first in <b>%s</b>", word_pct(r[1].recall[0].value).s);
+    str_add(h, "<li>A text finds %s first in <b>%s</b>",
+            c->in.set->n_pairs > r[1].n_queries ? "a picture of its own" : "its picture",
+            word_pct(r[1].recall[0].value).s);
     add_ci(h, word_ci_pct(r[1].recall[0]));
     str_add(h, " of cases and among the first ten in <b>%s</b>", word_pct(r[1].recall[2].value).s);
     add_ci(h, word_ci_pct(r[1].recall[2]));
@@ -32,8 +41,8 @@ static void say_retrieval(const struct ctx *c, struct str *h)
         add_ci(h, word_ci_pct(r[0].recall[0]));
     }
     if (r[1].n_gallery > 0)
-        str_add(h, ". Guessing among %s pictures would give %s", word_count(r[1].n_gallery).s,
-                word_pct(1.0 / (double)r[1].n_gallery).s);
+        str_add(h, ". For a text among %s pictures, guessing would give %s", word_count(r[1].n_gallery).s,
+                word_pct(ctx_chance(c, 1, 1)).s);
     str_add(h, ".</li>\n");
 }
 
@@ -47,8 +56,8 @@ static void say_regions(const struct ctx *c, struct str *h)
                        : sep >= 0.95  ? "Pictures and texts lie in two separate regions"
                        : sep >= 0.7   ? "Pictures and texts lie in two regions that overlap"
                                       : "Pictures and texts share one region";
-    str_add(h, "<li>%s: their means are <b>%s</b>", what, word_num(g->centroid_distance.value, 2).s);
-    add_ci(h, word_ci(g->centroid_distance, 2));
+    str_add(h, "<li>%s: their means are ", what);
+    add_number(h, g->centroid_distance);
     str_add(h, " apart on a sphere of radius 1");
     if (isfinite(sep)) {
         str_add(h, ", and a flat cut tells the two kinds apart in <b>%s</b>", word_pct(sep).s);
@@ -82,11 +91,11 @@ static void say_scores(const struct ctx *c, struct str *h)
     double at, wrong;
     if (!has(g->matched))
         return;
-    str_add(h, "<li>A true pair scores <b>%s</b>", word_num(g->matched.value, 2).s);
-    add_ci(h, word_ci(g->matched, 2));
+    str_add(h, "<li>A true pair scores ");
+    add_number(h, g->matched);
     if (has(g->unmatched)) {
-        str_add(h, " on average, a wrong one <b>%s</b>", word_num(g->unmatched.value, 2).s);
-        add_ci(h, word_ci(g->unmatched, 2));
+        str_add(h, " on average, a wrong one ");
+        add_number(h, g->unmatched);
     }
     if (threshold(g, &at, &wrong))
         str_add(h, ". Nine true pairs in ten reach %s; so do <b>%s</b> of the wrong ones", word_num(at, 2).s,
@@ -112,16 +121,17 @@ static void say_confidence(const struct ctx *c, struct str *h)
                        : acc - conf > 0.02 ? "claim too little"
                                            : "are right on average";
     str_add(h,
-            "<li>Its probabilities from text to picture %s: they average <b>%s</b> where <b>%s</b> of first answers "
+            "<li>The probabilities from text to picture %s: they average <b>%s</b> where <b>%s</b> of first answers "
             "are right "
             "(calibration error %s",
             what, word_pct(conf).s, word_pct(acc).s, word_num(r->ece.value, 3).s);
     add_ci(h, word_ci(r->ece, 3));
     str_add_c(h, ')');
     if (isfinite(r->fitted_temperature) && isfinite(r->ece_fitted) && r->ece_fitted < r->ece.value - 0.005)
-        str_add(h, "; temperature %s in place of %s would bring the error to <b>%s</b>",
+        str_add(h, "; temperature %s in place of %s would bring the error on these queries to <b>%s</b>",
                 word_num(r->fitted_temperature, 4).s, word_num(r->temperature, 4).s, word_num(r->ece_fitted, 3).s);
-    str_add(h, ".</li>\n");
+    str_add(h, c->in.set->n_pairs > r->n_queries ? "; texts with several right pictures spread theirs over them.</li>\n"
+                                                 : ".</li>\n");
 }
 
 void summary_add(const struct ctx *c, struct str *h)
@@ -151,8 +161,9 @@ static const char *why_missing(const struct ctx *c)
 static void tile(const struct ctx *c, struct str *h, const char *name, struct interval v, bool share, int decimals,
                  double lo, double hi, const char *colour)
 {
-    struct word value = share ? word_pct(v.value) : word_num(v.value, decimals);
-    struct word ci = share ? word_ci_pct(v) : word_ci(v, decimals);
+    int d = word_decimals(v, decimals);
+    struct word value = share ? word_pct(v.value) : word_num(v.value, d);
+    struct word ci = share ? word_ci_pct(v) : word_ci(v, d);
     str_add(h,
             "<li class=\"tile c-%s\"><span class=\"name\">%s</span><span class=\"value\">%s</span><span "
             "class=\"range\">%s</span>",
@@ -188,15 +199,19 @@ void tiles_add(const struct ctx *c, struct str *h)
 /* ---- the table
  * ---------------------------------------------------------------------------------------------------------------- */
 
+enum { SHARE = -1 }; /* in place of a number of decimals: per cent */
+
 static void sub(struct str *h, const char *name)
 {
     str_add(h, "<tr class=\"sub\"><th colspan=\"4\" scope=\"colgroup\">%s</th></tr>\n", name);
 }
 
-static void row(const struct ctx *c, struct str *h, const char *name, struct interval v, bool share, const char *note)
+static void row(const struct ctx *c, struct str *h, const char *name, struct interval v, int decimals, const char *note)
 {
-    struct word value = share ? word_pct(v.value) : word_num(v.value, fabs(v.value) >= 20 ? 1 : 4);
-    struct word ci = share ? word_ci_pct(v) : word_ci(v, fabs(v.value) >= 20 ? 1 : 4);
+    bool share = decimals == SHARE;
+    int d = decimals > 1 && fabs(v.value) >= 20 ? 1 : decimals;
+    struct word value = share ? word_pct(v.value) : word_num(v.value, d);
+    struct word ci = share ? word_ci_pct(v) : word_ci(v, d);
     str_add(h, "<tr><th scope=\"row\">%s</th><td class=\"n\">%s</td><td class=\"n\">%s</td><td>%s</td></tr>\n", name,
             value.s, ci.s[0] ? ci.s : "–", has(v) ? note : why_missing(c));
 }
@@ -212,23 +227,24 @@ static void retrieval_rows(const struct ctx *c, struct str *h, const struct retr
     sub(h, heading);
     snprintf(note, sizeof note, "%s queries among %s; %s left out without a partner", word_count(r->n_queries).s,
              word_count(r->n_gallery).s, word_count(r->n_without).s);
-    row(c, h, "recall at 1", r->recall[0], true, note);
-    row(c, h, "recall at 5", r->recall[1], true, "");
-    row(c, h, "recall at 10", r->recall[2], true, "");
+    row(c, h, "recall at 1", r->recall[0], SHARE, note);
+    row(c, h, "recall at 5", r->recall[1], SHARE, "");
+    row(c, h, "recall at 10", r->recall[2], SHARE, "");
     snprintf(note, sizeof note, "%s queries have a tie", word_count(r->n_ties).s);
-    row(c, h, "recall at 1, ties against", point(r->recall_pessimistic[0]), true, note);
-    row(c, h, "mean reciprocal rank", r->mrr, false, "1 is best");
-    row(c, h, "median rank", r->median_rank, false, "1 is best");
-    row(c, h, "mean rank", point(r->mean_rank), false, "");
+    row(c, h, "recall at 1, ties against", point(r->recall_pessimistic[0]), SHARE, note);
+    row(c, h, "mean reciprocal rank", r->mrr, 4, "1 is best");
+    row(c, h, "median rank", r->median_rank, 1, "1 is best");
+    row(c, h, "mean rank", point(r->mean_rank), 1, "");
     snprintf(note, sizeof note, "%d bins of equal width, temperature %s", r->n_bins_width,
              word_num(r->temperature, 4).s);
-    row(c, h, "expected calibration error", r->ece, false, note);
+    row(c, h, "expected calibration error", r->ece, 4, note);
     snprintf(note, sizeof note, "%d bins of equal mass", r->n_bins_mass);
-    row(c, h, "expected calibration error", r->ece_equal_mass, false, note);
-    row(c, h, "Brier score", r->brier, false, "0 is best");
-    row(c, h, "negative log-likelihood", r->nll, false, "natural logarithm; 0 is best");
-    snprintf(note, sizeof note, "leaves a calibration error of %s", word_num(r->ece_fitted, 4).s);
-    row(c, h, "fitted temperature", point(r->fitted_temperature), false, note);
+    row(c, h, "the same, equal mass", r->ece_equal_mass, 4, note);
+    row(c, h, "Brier score", r->brier, 4, "0 is best");
+    row(c, h, "negative log-likelihood", r->nll, 4, "natural logarithm; 0 is best");
+    snprintf(note, sizeof note, "fitted on these queries by likelihood; gives a calibration error of %s",
+             word_num(r->ece_fitted, 4).s);
+    row(c, h, "fitted temperature", point(r->fitted_temperature), 4, note);
 }
 
 void numbers_add(const struct ctx *c, struct str *h)
@@ -241,23 +257,22 @@ void numbers_add(const struct ctx *c, struct str *h)
     retrieval_rows(c, h, &c->in.retrieval[1], "Text to picture");
     retrieval_rows(c, h, &c->in.retrieval[0], "Picture to text");
     sub(h, "Shape of the space");
-    row(c, h, "alignment", g->alignment, false, "mean squared distance of true pairs; lower is closer");
-    row(c, h, "relative alignment, picture", g->relative_alignment[0], false,
-        "its own text minus the nearest other one");
-    row(c, h, "relative alignment, text", g->relative_alignment[1], false,
-        "its own picture minus the nearest other one");
-    row(c, h, "uniformity, pictures", g->uniformity_image, false, "lower is more evenly spread");
-    row(c, h, "uniformity, texts", g->uniformity_text, false, "");
-    row(c, h, "uniformity, pooled", g->uniformity_pooled, false, "");
-    row(c, h, "uniformity, across", g->uniformity_cross, false, "");
-    row(c, h, "distance of the means", g->centroid_distance, false, "0 to 2");
-    row(c, h, "linear separability", g->linear_separability, true, "50\u00a0% is chance");
-    row(c, h, "effective rank, pictures", g->effective_rank_image, false, "");
-    row(c, h, "effective rank, texts", g->effective_rank_text, false, "");
-    row(c, h, "effective rank, pooled", g->effective_rank_pooled, false, "");
-    row(c, h, "cosine of true pairs", g->matched, false, "mean");
-    row(c, h, "cosine of wrong pairs", g->unmatched, false, "mean");
-    row(c, h, "cosine picture–picture", g->image_image, false, "mean");
-    row(c, h, "cosine text–text", g->text_text, false, "mean");
+    row(c, h, "alignment", g->alignment, 4, "mean squared distance of true pairs; lower is closer");
+    row(c, h, "relative alignment, picture", g->relative_alignment[0], 4, "its own text minus the nearest other one");
+    row(c, h, "relative alignment, text", g->relative_alignment[1], 4, "its own picture minus the nearest other one");
+    row(c, h, "uniformity, pictures", g->uniformity_image, 4, "lower is more evenly spread");
+    row(c, h, "uniformity, texts", g->uniformity_text, 4, "");
+    row(c, h, "uniformity, pooled", g->uniformity_pooled, 4, "");
+    row(c, h, "uniformity, across", g->uniformity_cross, 4, "");
+    row(c, h, "distance of the means", g->centroid_distance, 4, "0 to 2");
+    row(c, h, "linear separability", g->linear_separability, SHARE, "50\u00a0% is chance");
+    row(c, h, "effective rank, pictures", g->effective_rank_image, 4,
+        "reads low where rows are not many times the dimensions; the interval does not speak of that");
+    row(c, h, "effective rank, texts", g->effective_rank_text, 4, "");
+    row(c, h, "effective rank, pooled", g->effective_rank_pooled, 4, "");
+    row(c, h, "cosine of true pairs", g->matched, 4, "mean");
+    row(c, h, "cosine of wrong pairs", g->unmatched, 4, "mean");
+    row(c, h, "cosine picture–picture", g->image_image, 4, "mean");
+    row(c, h, "cosine text–text", g->text_text, 4, "mean");
     str_add(h, "</tbody>\n</table>\n</div>\n");
 }

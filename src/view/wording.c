@@ -63,6 +63,14 @@ struct word word_count(int64_t n)
     return w;
 }
 
+int word_decimals(struct interval i, int decimals)
+{
+    double wide = i.high - i.low; /* NaN: stays */
+    while (decimals < 4 && wide > 0 && wide * pow(10, decimals) < 2)
+        decimals++;
+    return decimals;
+}
+
 struct word word_ci(struct interval i, int decimals)
 {
     struct word w;

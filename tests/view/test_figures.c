@@ -109,10 +109,48 @@ static void test_numbers_of_recall(void **state)
     struct fig_in in = fig_in(&w);
     struct str svg = {0}, tsv = {0};
     assert_int_equal(figure_svg("recall", &in, &svg, &tsv), 0);
-    assert_non_null(strstr(tsv.s, "text_to_image\t5\t0.65\t0.62\t0.67\t0.6\t20\t10\n"));
+    assert_non_null(strstr(tsv.s, "text_to_image\t5\t0.65\t0.62\t0.67\t0.6\t0.5\t20\t10\n"));
     assert_non_null(strstr(svg.s, "65\u00a0%"));
     str_free(&svg);
     str_free(&tsv);
+    world_close(&w);
+}
+
+/* Guessing with several right answers: 10 pictures with 2 of 20 texts each. */
+static void test_chance(void **state)
+{
+    struct world w;
+    struct ctx c;
+    world_open(&w, 10, 20, NULL);
+    struct fig_in in = fig_in(&w);
+    assert_int_equal(ctx_open(&c, &in), 0);
+    assert_true(fabs(ctx_chance(&c, 1, 1) - 0.1) < 1e-12); /* one of 10 */
+    assert_true(fabs(ctx_chance(&c, 1, 10) - 1) < 1e-12);
+    assert_true(fabs(ctx_chance(&c, 0, 1) - 0.1) < 1e-12);                       /* two of 20 */
+    assert_true(fabs(ctx_chance(&c, 0, 5) - (1 - 15.0 / 20 * 14 / 19)) < 1e-12); /* C(18, 5) / C(20, 5) */
+    ctx_close(&c);
+    w.r[0].n_queries = 0;
+    assert_int_equal(ctx_open(&c, &in), 0);
+    assert_true(isnan(ctx_chance(&c, 0, 1)));
+    ctx_close(&c);
+    world_close(&w);
+}
+
+/* The error at the fitted temperature is good news only where it is lower. */
+static void test_fitted_error_is_not_always_good(void **state)
+{
+    struct world w;
+    world_open(&w, 20, 20, NULL);
+    struct fig_in in = fig_in(&w);
+    for (int worse = 0; worse < 2; worse++) {
+        struct str svg = {0};
+        for (int k = 0; k < 2; k++)
+            w.r[k].ece_fitted = worse ? 0.2 : 0.02;
+        assert_int_equal(figure_svg("reliability", &in, &svg, NULL), 0);
+        assert_non_null(strstr(svg.s, worse ? ">0.200 at temperature" : ">0.020 at temperature"));
+        assert_true(!strstr(svg.s, "class=\"b f-good-ink\"") == (worse == 1));
+        str_free(&svg);
+    }
     world_close(&w);
 }
 
@@ -213,6 +251,10 @@ static void test_words(void **state)
     assert_string_equal(word_ci_pct((struct interval){0.63, 0.58, 0.67}).s, "[58, 67]");
     assert_string_equal(word_ci(none(), 2).s, "");
     assert_string_equal(word_num_ci(none(), 2).s, "–");
+    assert_int_equal(word_decimals((struct interval){0.36, 0.33, 0.39}, 2), 2);
+    assert_int_equal(word_decimals((struct interval){0.36, 0.358, 0.362}, 2), 3); /* [0.36, 0.36] says nothing */
+    assert_int_equal(word_decimals((struct interval){0.36, 0.36, 0.36}, 2), 2);
+    assert_int_equal(word_decimals(none(), 2), 2);
 }
 
 static void test_escape(void **state)
@@ -248,6 +290,8 @@ int main(void)
         cmocka_unit_test(test_nothing_known),
         cmocka_unit_test(test_nan_recall_is_a_dash),
         cmocka_unit_test(test_numbers_of_recall),
+        cmocka_unit_test(test_chance),
+        cmocka_unit_test(test_fitted_error_is_not_always_good),
         cmocka_unit_test(test_rows_without_unit_length),
         cmocka_unit_test(test_unknown_and_unmeasured),
         cmocka_unit_test(test_out_of_memory),

@@ -80,6 +80,7 @@ static void test_report(void **state)
     assert_non_null(strstr(html, "data:image/jpeg;base64,"));
     assert_non_null(strstr(html, "no picture"));
     assert_non_null(strstr(html, "A text finds its picture first in <b>50\u00a0%</b>"));
+    assert_non_null(strstr(html, "For a text among 30 pictures, guessing would give 3.3\u00a0%"));
     assert_non_null(strstr(html, "Pictures and texts lie in two separate regions"));
     assert_non_null(strstr(html, "A true pair scores <b>0.31</b>"));
     assert_non_null(strstr(html, "claim too much"));
