@@ -83,6 +83,7 @@ static const struct model_family *family_of(const json_t *config)
     return NULL;
 }
 
+/* A model without memory for its weights yet. */
 static int make(struct model **out, const json_t *config, const char *where, const struct engine *e)
 {
     const struct model_family *f = family_of(config);
@@ -101,9 +102,6 @@ static int make(struct model **out, const json_t *config, const char *where, con
     m->engine = e;
     m->config = json_deep_copy(config);
     rc = m->config ? f->build(m, config, where) : err_set(ERR_MEMORY, "%s: no memory for the configuration", where);
-    if (rc < 0)
-        goto out;
-    rc = params_allocate(&m->params, e->real);
 out:
     if (rc < 0)
         model_close(&m);
@@ -139,7 +137,11 @@ static int load_parts(struct model *m, const char *dir)
     struct st_file *f = NULL;
     TRY(path_join(path, sizeof path, dir, "model.safetensors"));
     TRY(st_open(&f, path));
-    int rc = params_load(&m->params, f);
+    int rc = params_check(&m->params, f);
+    if (rc == 0)
+        rc = params_allocate(&m->params, m->engine->real);
+    if (rc == 0)
+        rc = params_load(&m->params, f);
     if (rc == 0)
         rc = st_check(f);
     st_close(&f);
@@ -187,10 +189,15 @@ int model_init(struct model **out, const json_t *config, const char *where, stru
 {
     struct model *m = NULL;
     TRY(make(&m, config, where, e));
+    int rc = params_allocate(&m->params, e->real);
+    if (rc < 0) {
+        model_close(&m);
+        return rc;
+    }
     params_init(&m->params, seed);
     if (m->logit_scale) {
         double scale = 2.6592; /* ln(1/0.07) */
-        int rc = json_field_real(config, "logit_scale_init_value", false, 0.0, log(100.0), &scale, where);
+        rc = json_field_real(config, "logit_scale_init_value", false, 0.0, log(100.0), &scale, where);
         if (rc < 0) {
             model_close(&m);
             return rc;
@@ -203,7 +210,7 @@ int model_init(struct model **out, const json_t *config, const char *where, stru
     preprocess_clip(&m->preprocess, (int)m->image_size);
     if (tokenizer && *tokenizer) {
         m->tokenizer = *tokenizer;
-        int rc = check_tokenizer(m);
+        rc = check_tokenizer(m);
         if (rc < 0) {
             m->tokenizer = NULL;
             model_close(&m);

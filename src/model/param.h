@@ -28,6 +28,8 @@ int params_bind(struct params *p, struct arena *a, const struct param_row *rows,
 int params_allocate(struct params *p, enum dtype real);
 void params_free(struct params *p);
 void params_init(struct params *p, uint64_t seed);
+/* Is every weight in the file, with its shape? Ask before params_allocate. Then params_load cannot miss one. */
+int params_check(const struct params *p, const struct st_file *f);
 int params_load(struct params *p, const struct st_file *f);
 int params_save(const struct params *p, const char *path, enum dtype dtype);
 

@@ -1,6 +1,7 @@
 /* model/weights.c: parameters from and to safetensors. Every weight of the table must be in the file with the expected
- * shape; numbers are checked to be finite (a NaN in a weight file would poison every vector in silence). Unknown
- * tensors of the file are ignored when they are known leftovers of other libraries, and reported otherwise. */
+ * shape, which is settled before any memory is asked for (a config may name any size); numbers are checked to be finite
+ * (a NaN in a weight file would poison every vector in silence). Unknown tensors of the file are ignored when they are
+ * known leftovers of other libraries, and reported otherwise. */
 #include "model/param.h"
 
 #include <math.h>
@@ -58,7 +59,7 @@ static bool is_known(const struct params *p, const char *name)
     return false;
 }
 
-int params_load(struct params *p, const struct st_file *f)
+int params_check(const struct params *p, const struct st_file *f)
 {
     for (int64_t k = 0; k < p->n; k++) {
         const struct param *q = &p->v[k];
@@ -68,6 +69,15 @@ int params_load(struct params *p, const struct st_file *f)
                  "%s: tensor \"%s\" is missing (the file holds %lld tensors); is it the weight file of this config?",
                  st_path(f), q->path, (long long)st_count(f));
         TRY(check_shape(s, q, st_path(f)));
+    }
+    return 0;
+}
+
+int params_load(struct params *p, const struct st_file *f)
+{
+    for (int64_t k = 0; k < p->n; k++) {
+        const struct param *q = &p->v[k];
+        const struct st_tensor *s = st_find(f, q->path);
         TRY_IN(dtype_convert(p->real, params_data(p, q), s->dtype, s->data, (size_t)q->n),
                "reading tensor \"%s\" of %s", q->path, st_path(f));
         TRY(check_finite(p, q, st_path(f)));

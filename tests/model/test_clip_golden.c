@@ -225,6 +225,37 @@ static void test_bad_config(void **state)
     }
 }
 
+/* A config that names far more numbers than the file holds is told so, not "out of memory". */
+static void test_boastful_config(void **state)
+{
+    char path[1024], dir[] = "/tmp/meridian-test-XXXXXX";
+    const struct engine *e;
+    json_t *config;
+    struct model *m = NULL;
+    struct map weights;
+    assert_int_equal(engine_open(&e, "ref", 0), 0);
+    assert_non_null(mkdtemp(dir));
+    golden_path(path, sizeof path, "model.safetensors");
+    assert_int_equal(map_open(&weights, path), 0);
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    assert_int_equal(atomic_put(path, weights.data, weights.size), 0);
+    map_close(&weights);
+    golden_path(path, sizeof path, "config.json");
+    assert_int_equal(json_read_file(&config, path), 0);
+    json_t *text = json_object_get(config, "text_config");
+    json_object_set_new(text, "hidden_size", json_integer(65536));
+    json_object_set_new(text, "num_hidden_layers", json_integer(1000));
+    json_object_set_new(text, "intermediate_size", json_integer(1000000));
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    assert_int_equal(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+    assert_int_equal(model_open(&m, dir, e), ERR_DATA);
+    assert_null(m);
+    if (!strstr(err_text(), "expected [300,65536]") || !strstr(err_text(), "model.safetensors"))
+        fail_msg("message: %s", err_text());
+    path_remove_tree(dir);
+}
+
 /* The n-th allocation fails: an error, no leak (the sanitised suite sees leaks), until the opening succeeds. */
 static void test_memory_failure(void **state)
 {
@@ -250,11 +281,17 @@ static void test_memory_failure(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_states_ref),     cmocka_unit_test(test_states_cpu),
-        cmocka_unit_test(test_embeds_ref),     cmocka_unit_test(test_embeds_cpu),
-        cmocka_unit_test(test_bf16_cosine),    cmocka_unit_test(test_gradients_ref64),
-        cmocka_unit_test(test_gradients_ref),  cmocka_unit_test(test_gradients_cpu),
-        cmocka_unit_test(test_save),           cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_states_ref),
+        cmocka_unit_test(test_states_cpu),
+        cmocka_unit_test(test_embeds_ref),
+        cmocka_unit_test(test_embeds_cpu),
+        cmocka_unit_test(test_bf16_cosine),
+        cmocka_unit_test(test_gradients_ref64),
+        cmocka_unit_test(test_gradients_ref),
+        cmocka_unit_test(test_gradients_cpu),
+        cmocka_unit_test(test_save),
+        cmocka_unit_test(test_bad_config),
+        cmocka_unit_test(test_boastful_config),
         cmocka_unit_test(test_memory_failure),
     };
     return cmocka_run_group_tests_name("clip golden", tests, NULL, NULL);
