@@ -6,8 +6,8 @@
  * not shipped: Debian's font and Unicode's tables carry licences of their own, and 3655 drawings take seconds. The
  * folder appears whole or not. */
 #include "data/emoji.h"
+#include "data/save_json.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define MARGIN 0.04
@@ -245,8 +245,7 @@ static int64_t count_split(const struct emoji_list *l, const char *split)
 
 static int write_summary(const struct emoji_list *l, const char *dir, json_t *left_out, int64_t n_texts)
 {
-    char path[1200], font[256];
-    TRY(path_join(path, sizeof path, dir, "world.json"));
+    char font[256];
     TRY(image_emoji_font(font, sizeof font));
     json_t *splits = json_pack("{s:I,s:I,s:I,s:I}", "train", (json_int_t)count_split(l, "train"), "validation",
                                (json_int_t)count_split(l, "validation"), "test", (json_int_t)count_split(l, "test"),
@@ -255,13 +254,7 @@ static int write_summary(const struct emoji_list *l, const char *dir, json_t *le
                           EMOJI_SIDE, "margin", MARGIN, "pictures", (json_int_t)l->n, "captions", (json_int_t)n_texts,
                           "names_from_cldr", (json_int_t)l->n_cldr_names, "left_out_count",
                           (json_int_t)json_array_size(left_out), "splits", splits, "left_out", left_out);
-    char *text = o ? json_dumps(o, JSON_INDENT(2)) : NULL;
-    json_decref(o);
-    if (!text)
-        FAIL(ERR_MEMORY, "%s: out of memory", path);
-    int rc = atomic_put(path, text, strlen(text));
-    free(text);
-    return rc;
+    return save_json(dir, "world.json", o, JSON_INDENT(2));
 }
 
 /* ---- the whole

@@ -281,43 +281,19 @@ int loader_batch(struct loader *l, int64_t epoch, int64_t step, const struct bat
 
 static bool has_word(const char *s, const char *word)
 {
-    size_t n = strlen(word);
-    for (const char *p = s; (p = strstr(p, word)); p++) {
-        bool starts = p == s || !((p[-1] | 32) >= 'a' && (p[-1] | 32) <= 'z');
-        if (starts)
-            return n > 0;
-    }
+    for (const char *p = s; (p = strstr(p, word)); p++)
+        if (p == s || !((p[-1] | 32) >= 'a' && (p[-1] | 32) <= 'z'))
+            return true;
     return false;
 }
 
 /* Beginnings of words: what a mirror would make false, and what carries letters or digits. */
 static bool speaks_of_side(const char *s)
 {
-    static const char *const words[] = {"left",
-                                        "right",
-                                        "arrow",
-                                        "flag",
-                                        "letter",
-                                        "keycap",
-                                        "clock",
-                                        "o\xE2\x80\x99"
-                                        "clock",
-                                        "anticlockwise",
-                                        "counterclockwise",
-                                        "button",
-                                        "backhand",
-                                        "east",
-                                        "west",
-                                        "quarter",
-                                        "waxing",
-                                        "waning",
-                                        "crescent",
-                                        "Latin",
-                                        "latin",
-                                        "Japanese",
-                                        "number",
-                                        "digit",
-                                        "calendar"};
+    static const char *const words[] = {
+        "left",   "right",    "arrow",  "flag",  "letter",  "keycap", "clock",  "anticlockwise", "counterclockwise",
+        "button", "backhand", "east",   "west",  "quarter", "waxing", "waning", "crescent",      "Latin",
+        "latin",  "Japanese", "number", "digit", "calendar"};
     for (size_t i = 0; i < ARRAY_LEN(words); i++)
         if (has_word(s, words[i]))
             return true;

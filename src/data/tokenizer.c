@@ -6,8 +6,8 @@
  * files, so both layouts of one tokenizer agree. The vocabulary is not trusted: every id once, no holes, all bytes, no
  * unknown merges. */
 #include "data/bpe.h"
+#include "data/save_json.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 struct tokenizer {
@@ -395,26 +395,14 @@ int tokenizer_encode_context(const struct tokenizer *t, const char *text, int64_
 /* ---- writing
  * ----------------------------------------------------------------------------------------------------------- */
 
-static int save_json(const char *dir, const char *name, json_t *o, size_t flags)
-{
-    char path[4096];
-    int rc = path_join(path, sizeof path, dir, name);
-    char *text = o && rc == 0 ? json_dumps(o, flags) : NULL;
-    json_decref(o);
-    TRY(rc);
-    if (!text)
-        FAIL(ERR_MEMORY, "out of memory while writing %s", path);
-    rc = atomic_put(path, text, strlen(text));
-    free(text);
-    return rc;
-}
-
 static int save_vocab(const struct bpe *b, const char *dir)
 {
     json_t *o = json_object();
     for (int32_t i = 0; o && i < b->n_tokens; i++)
-        if (json_object_set_new(o, b->tokens[i], json_integer(i)))
+        if (json_object_set_new(o, b->tokens[i], json_integer(i))) {
+            json_decref(o);
             FAIL(ERR_MEMORY, "out of memory while writing %s/vocab.json", dir);
+        }
     return save_json(dir, "vocab.json", o, JSON_COMPACT);
 }
 

@@ -6,8 +6,8 @@
  * differs by a pixel for some odd sizes (golden: `rgb_first_floor_crop`). A picture smaller than the crop is padded
  * with black, as theirs. */
 #include "data/data.h"
+#include "data/save_json.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 #define FILE_NAME "preprocessor_config.json"
@@ -150,9 +150,7 @@ static json_t *three(const float v[3])
 
 int preprocess_write(const struct preprocess *p, const char *dir)
 {
-    char path[4096];
     bool resize = p->resize_shortest || p->resize_width;
-    TRY(path_join(path, sizeof path, dir, FILE_NAME));
     json_t *o = json_pack("{s:o,s:b,s:b,s:b,s:b,s:b,s:o,s:o,s:s,s:i,s:f}", "crop_size",
                           size_object(0, p->crop_width, p->crop_height), "do_center_crop", 1, "do_convert_rgb", 1,
                           "do_normalize", p->normalize, "do_rescale", p->rescale != 1.0, "do_resize", resize,
@@ -160,13 +158,7 @@ int preprocess_write(const struct preprocess *p, const char *dir)
                           "CLIPImageProcessor", "resample", (int)p->filter, "rescale_factor", p->rescale);
     if (o && resize)
         json_object_set_new(o, "size", size_object(p->resize_shortest, p->resize_width, p->resize_height));
-    char *text = o ? json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(16)) : NULL;
-    json_decref(o);
-    if (!text)
-        FAIL(ERR_MEMORY, "%s: out of memory", path);
-    int rc = atomic_put(path, text, strlen(text));
-    free(text);
-    return rc;
+    return save_json(dir, FILE_NAME, o, JSON_INDENT(2) | JSON_REAL_PRECISION(16));
 }
 
 /* The file's values and the version of this code's rules; not the spelling of the file. */
