@@ -154,6 +154,32 @@ int build_read_path(const char *root, const char *path, struct image *rgb)
     return image_read_rgb(rgb, full);
 }
 
+static int file_read_image(const struct dataset *d, int64_t row, struct image *rgb, uint8_t **alpha)
+{
+    BUG_ON(row < 0 || row >= d->n_images);
+    if (alpha)
+        *alpha = NULL;
+    return build_read_path(d->own, d->image_cells[row * d->n_image_cols + 1], rgb);
+}
+
+static void file_close(struct dataset *d)
+{
+    mem_free(d->own);
+}
+
+int build_files(struct dataset_build *b, const char *root, size_t n)
+{
+    char *copy = mem_alloc(n + 1);
+    if (!copy)
+        return ERR_MEMORY;
+    memcpy(copy, root, n);
+    copy[n] = 0;
+    b->d->own = copy;
+    b->d->close = file_close;
+    b->d->read_image = file_read_image;
+    return 0;
+}
+
 bool build_is_picture(const char *name)
 {
     static const char *const endings[] = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"};

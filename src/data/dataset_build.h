@@ -35,7 +35,10 @@ int build_pair(struct dataset_build *b, int64_t image, int64_t text);
 bool build_wants_split(const struct dataset_build *b, const char *split);
 int build_describe(struct dataset_build *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
-/* Decodes the file in column "path" (relative to `root` unless absolute). */
+/* Pictures are files named in the second column (path), relative to the first n bytes of root unless absolute: sets
+ * d->read_image, d->close and d->own (the root as a string). */
+int build_files(struct dataset_build *b, const char *root, size_t n);
+/* Decodes one such file. */
 int build_read_path(const char *root, const char *path, struct image *rgb);
 bool build_is_picture(const char *name); /* by its ending */
 

@@ -10,29 +10,11 @@
 
 #define N_FIXED 4 /* id, path, label, split */
 
-struct csv_own {
-    char root[1024];
-};
-
 struct csv_columns {
     int path, caption, split, label;
     int n_extra, *extra;
     const char **names;
 };
-
-static int csv_read_image(const struct dataset *d, int64_t row, struct image *rgb, uint8_t **alpha)
-{
-    const struct csv_own *own = d->own;
-    BUG_ON(row < 0 || row >= d->n_images);
-    if (alpha)
-        *alpha = NULL;
-    return build_read_path(own->root, d->image_cells[row * d->n_image_cols + 1], rgb);
-}
-
-static void csv_close(struct dataset *d)
-{
-    mem_free(d->own);
-}
 
 static int need_column(const struct table *t, const char *name, const char *what)
 {
@@ -119,7 +101,7 @@ static int add_picture(struct dataset_build *b, const struct table *t, const str
 static int take_rows(struct dataset_build *b, const struct table *t, const struct csv_columns *c, struct seen *s,
                      int64_t *n_missing)
 {
-    const struct csv_own *own = b->d->own;
+    const char *root = b->d->own;
     for (int64_t i = 0; i < t->n_rows; i++) {
         const char *path = table_cell(t, i, c->path), *caption = table_cell(t, i, c->caption);
         if (!*path)
@@ -133,7 +115,7 @@ static int take_rows(struct dataset_build *b, const struct table *t, const struc
                 continue;
             s->paths[slot] = path;
             s->slots[slot] = GONE;
-            if (file_there(own->root, path)) {
+            if (file_there(root, path)) {
                 int64_t row;
                 TRY(add_picture(b, t, c, i, &row));
                 s->slots[slot] = (uint32_t)row;
@@ -163,10 +145,10 @@ static int fill(struct dataset_build *b, const struct table *t)
     mem_free(s.slots);
     mem_free(s.paths);
     TRY(rc);
-    const struct csv_own *own = b->d->own;
+    const char *root = b->d->own;
     if (!b->d->n_images && n_missing)
         FAIL(ERR_DATA, "%s: none of the %lld pictures is there, for example \"%s\"; relative paths start at \"%s\"",
-             t->path, (long long)n_missing, table_cell(t, 0, c.path), *own->root ? own->root : ".");
+             t->path, (long long)n_missing, table_cell(t, 0, c.path), *root ? root : ".");
     return build_describe(b, "csv: %s, %d columns, %lld rows, %lld pictures, %lld captions, %lld pictures missing",
                           t->sep == '\t' ? "tab-separated" : "comma-separated", t->n_cols, (long long)t->n_rows,
                           (long long)b->d->n_images, (long long)b->d->n_texts, (long long)n_missing);
@@ -177,15 +159,7 @@ int dataset_build_csv(struct dataset_build *b)
     const char *slash = strrchr(b->arg, '/');
     if (!*b->arg)
         FAIL(ERR_USAGE, "dataset \"%s\": expected csv:FILE", b->d->spec);
-    struct csv_own *own = mem_calloc(1, sizeof *own);
-    if (!own)
-        return ERR_MEMORY;
-    b->d->own = own;
-    b->d->close = csv_close;
-    b->d->read_image = csv_read_image;
-    if (slash && (size_t)snprintf(own->root, sizeof own->root, "%.*s", (int)(slash - b->arg + (slash == b->arg)),
-                                  b->arg) >= sizeof own->root)
-        FAIL(ERR_DATA, "%s: path too long", b->arg);
+    TRY(build_files(b, b->arg, slash ? (size_t)(slash - b->arg) + (slash == b->arg) : 0));
     struct table t = {0};
     TRY(table_read(&t, b->arg));
     int rc = fill(b, &t);

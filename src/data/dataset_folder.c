@@ -11,24 +11,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-struct folder_own {
-    char root[1024];
-};
-
-static int folder_read_image(const struct dataset *d, int64_t row, struct image *rgb, uint8_t **alpha)
-{
-    const struct folder_own *own = d->own;
-    BUG_ON(row < 0 || row >= d->n_images);
-    if (alpha)
-        *alpha = NULL;
-    return build_read_path(own->root, d->image_cells[row * d->n_image_cols + 1], rgb);
-}
-
-static void folder_close(struct dataset *d)
-{
-    mem_free(d->own);
-}
-
 static int compare_names(const void *a, const void *b)
 {
     return strcmp(*(const char *const *)a, *(const char *const *)b);
@@ -146,13 +128,6 @@ int dataset_build_folder(struct dataset_build *b)
         FAIL(ERR_USAGE, "dataset \"%s\": a folder knows no splits; leave --split out", b->d->spec);
     if (!path_is_dir(b->arg))
         FAIL(ERR_DATA, "%s: no such folder", b->arg);
-    struct folder_own *own = mem_calloc(1, sizeof *own);
-    if (!own)
-        return ERR_MEMORY;
-    b->d->own = own;
-    b->d->close = folder_close;
-    b->d->read_image = folder_read_image;
-    if ((size_t)snprintf(own->root, sizeof own->root, "%s", b->arg) >= sizeof own->root)
-        FAIL(ERR_DATA, "%s: path too long", b->arg);
+    TRY(build_files(b, b->arg, strlen(b->arg)));
     return fill(b);
 }

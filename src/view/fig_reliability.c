@@ -114,6 +114,8 @@ int fig_reliability(struct ctx *c, struct fig *f)
         "that begins at 0 says that chance alone may make this error. Third line: the error at the temperature of "
         "highest likelihood on the same queries; green where it is lower.",
         FEW);
+    if (!(c->in.set->logit_scale > 0) && fabs(r[1].temperature - 0.01) < 1e-12)
+        str_add(&f->how, " The set does not say its model's temperature; 0.01 is CLIP's usual one.");
     if (c->in.set->n_pairs > r[0].n_queries || c->in.set->n_pairs > r[1].n_queries)
         str_add(&f->how,
                 " Here some queries have several right answers, which share the probability: their claims look "

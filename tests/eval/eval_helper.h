@@ -38,6 +38,14 @@ static inline void fill_normal(float *x, int64_t n, uint64_t seed)
         x[i] = (float)rng_normal(&r);
 }
 
+/* For files that include cmocka.h behind this one. */
+#define near(found, expected, tolerance, what)                                                                         \
+    do {                                                                                                               \
+        double found_ = (found), expected_ = (expected);                                                               \
+        if (!(fabs(found_ - expected_) <= (tolerance)))                                                                \
+            fail_msg("%s: found %.12g, expected %.12g", (what), found_, expected_);                                    \
+    } while (0)
+
 /* Path under the shared folder; false (the test then skips) when it is not there. */
 static inline bool shared_path(char *out, size_t n, const char *name)
 {

@@ -10,12 +10,6 @@
 
 static const char *const ways[2] = {"image_to_text", "text_to_image"};
 
-static void near(double found, double expected, double tolerance, const char *what)
-{
-    if (!(fabs(found - expected) <= tolerance))
-        fail_msg("%s: found %.12g, expected %.12g", what, found, expected);
-}
-
 static void check_bins(const json_t *expected, const struct calibration_bin *bins, int n)
 {
     assert_int_equal(json_array_size(expected), n);
@@ -48,8 +42,9 @@ static void check_queries(const struct retrieval *r, const struct st_file *f, co
     }
 }
 
-static void check_golden(const char *set)
+static void golden(void **state)
 {
+    const char *set = *state;
     struct st_file *f = NULL;
     json_t *expected = golden_metrics(set);
     struct set *s = expected ? golden_set(set, &f) : NULL;
@@ -91,19 +86,6 @@ static void check_golden(const char *set)
     set_close(&s);
     st_close(&f);
     json_decref(expected);
-}
-
-static void golden_fashion(void **state)
-{
-    (void)state, check_golden("fashionclip1126");
-}
-static void golden_subset(void **state)
-{
-    (void)state, check_golden("subset110");
-}
-static void golden_synthetic(void **state)
-{
-    (void)state, check_golden("synthetic160");
 }
 
 /* Two positives: rank against the others only; NLL and Brier of their total mass, by hand. */
@@ -386,11 +368,16 @@ static void out_of_memory(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden_fashion),       cmocka_unit_test(golden_subset),
-        cmocka_unit_test(golden_synthetic),     cmocka_unit_test(many_positives),
-        cmocka_unit_test(degenerate),           cmocka_unit_test(large_gallery_is_exact),
-        cmocka_unit_test(equal_mass_groups),    cmocka_unit_test(error_interval_covers),
-        cmocka_unit_test(temperature_is_found), cmocka_unit_test(json_keys),
+        cmocka_unit_test_prestate(golden, "fashionclip1126"),
+        cmocka_unit_test_prestate(golden, "subset110"),
+        cmocka_unit_test_prestate(golden, "synthetic160"),
+        cmocka_unit_test(many_positives),
+        cmocka_unit_test(degenerate),
+        cmocka_unit_test(large_gallery_is_exact),
+        cmocka_unit_test(equal_mass_groups),
+        cmocka_unit_test(error_interval_covers),
+        cmocka_unit_test(temperature_is_found),
+        cmocka_unit_test(json_keys),
         cmocka_unit_test(out_of_memory),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
