@@ -234,8 +234,9 @@ static const void *lowered(enum cpu_scratch where, const float *x, int64_t count
 
 /* ---- slots ----------------------------------------------------------------------------------------------------- */
 
-static int onednn_matmul(const struct engine *e, const struct matmul_dims *d, const void *a, const void *b, void *c)
+static int onednn_matmul(const struct engine *e, const struct matmul_dims *d, const void *a_, const void *b_, void *c)
 {
+    const void *a = a_, *b = b_;
     if (d->batch <= 0 || d->m <= 0 || d->n <= 0 || d->k <= 0)
         return cpu_ref.matmul(e, d, a, b, c);
     struct product p = {d->batch,        d->m,           d->n,  d->k, d->stride_a, d->stride_b, d->stride_c,
@@ -259,14 +260,9 @@ static int onednn_matmul(const struct engine *e, const struct matmul_dims *d, co
         p.stride_a = p.stride_c = 0;
     }
     int done = run_product(&p, a, b, NULL, c);
-    if (done != 0)
-        return done < 0 ? done : 0;
-    BUG_ON(p.bf16); /* every oneDNN that knows native bf16 multiplies any shape */
-    struct matmul_dims plain = *d;
-    plain.low = false;
-    plain.stride_a = p.batch == 1 && d->batch > 1 ? d->stride_a : p.stride_a;
-    plain.stride_b = p.stride_b;
-    return cpu_ref.matmul(e, &plain, a, b, c);
+    if (done == 0)
+        done = cpu_ref.matmul(e, d, a_, b_, c);
+    return done < 0 ? done : 0;
 }
 
 static bool act_is_fused(enum act act)
