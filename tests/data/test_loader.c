@@ -260,17 +260,21 @@ static void memory_failures(void **state UNUSED)
     struct loader_opt opt = options(1);
     struct preprocess p;
     preprocess_clip(&p, 16);
-    for (int64_t n = 1; n < 60; n++) {
+    int rc = ERR_MEMORY, failed = 0;
+    for (int64_t n = 1; rc < 0 && n < 10000; n++) { /* until no request is left to fail */
         struct loader *l = NULL;
         const struct batch *b;
         mem_fail_at(n);
-        int rc = loader_open(&l, set, words, &p, &opt);
+        rc = loader_open(&l, set, words, &p, &opt);
         if (rc == 0)
             rc = loader_batch(l, 0, 0, &b);
         mem_fail_at(0);
         assert_true(rc == 0 || rc == ERR_MEMORY);
+        failed += rc < 0;
         loader_close(&l);
     }
+    assert_int_equal(rc, 0);
+    assert_true(failed >= 8);
 }
 
 int main(void)
