@@ -190,6 +190,8 @@ int json_field_real(const json_t *o, const char *key, bool required, double min,
 int json_field_bool(const json_t *o, const char *key, bool required, bool *out, const char *where);
 int json_field_str(const json_t *o, const char *key, bool required, const char **out, const char *where); /* borrowed */
 json_t *json_number(double x);                             /* JSON null when x is not finite */
+/* The value as text behind b; flags are jansson's. ERR_FAIL when it cannot be written, ERR_MEMORY (b->failed). */
+int str_add_json(struct str *b, const json_t *value, size_t flags);
 
 /* ---- options (opt.c) ---------------------------------------------------------------------------------------- */
 

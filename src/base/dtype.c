@@ -119,69 +119,43 @@ static float round_to_odd(double d)
         return 0;                                                                                                      \
     } while (0)
 
-static int to_f32(char *d, enum dtype from, const char *s, size_t n)
-{
-    switch (from) {
-    case DT_F64:
-        LOOP(float, double, x);
-    case DT_F16:
-        LOOP(float, uint16_t, f32_from_f16(x));
-    case DT_BF16:
-        LOOP(float, uint16_t, f32_from_bf16(x));
-    case DT_I32:
-        LOOP(float, int32_t, x);
-    case DT_I64:
-        LOOP(float, int64_t, x);
-    case DT_U8:
-        LOOP(float, uint8_t, x);
-    case DT_BOOL:
-        LOOP(float, uint8_t, x != 0);
-    case DT_I8:
-        LOOP(float, int8_t, x);
-    case DT_I16:
-        LOOP(float, int16_t, x);
-    case DT_U16:
-        LOOP(float, uint16_t, x);
-    case DT_U32:
-        LOOP(float, uint32_t, x);
-    case DT_U64:
-        LOOP(float, uint64_t, x);
-    default:
-        return ERR_UNSUPPORTED;
+/* From any type. Equal types never come here. */
+#define TO_REAL(NAME, TO)                                                                                              \
+    static int NAME(char *d, enum dtype from, const char *s, size_t n)                                                 \
+    {                                                                                                                  \
+        switch (from) {                                                                                                \
+        case DT_F32:                                                                                                   \
+            LOOP(TO, float, x);                                                                                        \
+        case DT_F64:                                                                                                   \
+            LOOP(TO, double, x);                                                                                       \
+        case DT_F16:                                                                                                   \
+            LOOP(TO, uint16_t, f32_from_f16(x));                                                                       \
+        case DT_BF16:                                                                                                  \
+            LOOP(TO, uint16_t, f32_from_bf16(x));                                                                      \
+        case DT_I32:                                                                                                   \
+            LOOP(TO, int32_t, x);                                                                                      \
+        case DT_I64:                                                                                                   \
+            LOOP(TO, int64_t, x);                                                                                      \
+        case DT_U8:                                                                                                    \
+            LOOP(TO, uint8_t, x);                                                                                      \
+        case DT_BOOL:                                                                                                  \
+            LOOP(TO, uint8_t, x != 0);                                                                                 \
+        case DT_I8:                                                                                                    \
+            LOOP(TO, int8_t, x);                                                                                       \
+        case DT_I16:                                                                                                   \
+            LOOP(TO, int16_t, x);                                                                                      \
+        case DT_U16:                                                                                                   \
+            LOOP(TO, uint16_t, x);                                                                                     \
+        case DT_U32:                                                                                                   \
+            LOOP(TO, uint32_t, x);                                                                                     \
+        case DT_U64:                                                                                                   \
+            LOOP(TO, uint64_t, x);                                                                                     \
+        default:                                                                                                       \
+            return ERR_UNSUPPORTED;                                                                                    \
+        }                                                                                                              \
     }
-}
-
-static int to_f64(char *d, enum dtype from, const char *s, size_t n)
-{
-    switch (from) {
-    case DT_F32:
-        LOOP(double, float, x);
-    case DT_F16:
-        LOOP(double, uint16_t, f32_from_f16(x));
-    case DT_BF16:
-        LOOP(double, uint16_t, f32_from_bf16(x));
-    case DT_I32:
-        LOOP(double, int32_t, x);
-    case DT_I64:
-        LOOP(double, int64_t, x);
-    case DT_U8:
-        LOOP(double, uint8_t, x);
-    case DT_BOOL:
-        LOOP(double, uint8_t, x != 0);
-    case DT_I8:
-        LOOP(double, int8_t, x);
-    case DT_I16:
-        LOOP(double, int16_t, x);
-    case DT_U16:
-        LOOP(double, uint16_t, x);
-    case DT_U32:
-        LOOP(double, uint32_t, x);
-    case DT_U64:
-        LOOP(double, uint64_t, x);
-    default:
-        return ERR_UNSUPPORTED;
-    }
-}
+TO_REAL(to_f32, float)
+TO_REAL(to_f64, double)
 
 static int to_16(enum dtype to, char *d, enum dtype from, const char *s, size_t n)
 {

@@ -244,3 +244,16 @@ json_t *json_number(double x)
 {
     return isfinite(x) ? json_real(x) : json_null();
 }
+
+static int dump_into(const char *text, size_t n, void *into)
+{
+    str_add_n(into, text, n);
+    return 0;
+}
+
+int str_add_json(struct str *b, const json_t *value, size_t flags)
+{
+    if (json_dump_callback(value, dump_into, b, flags) != 0)
+        FAIL(ERR_FAIL, "a value cannot be written as JSON");
+    return b->failed ? ERR_MEMORY : 0;
+}

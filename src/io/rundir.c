@@ -88,23 +88,18 @@ static int repair_log(int fd, const char *name)
     return 0;
 }
 
-static int dump_into(const char *text, size_t n, void *into)
-{
-    str_add_n(into, text, n);
-    return 0;
-}
-
 static int put_config(const struct rundir *r, const json_t *config)
 {
     char name[PATH_BYTES + 16];
     struct str b = {0};
     int rc = 0;
     TRY(path_join(name, sizeof(name), r->path, "config.json"));
-    if (json_dump_callback(config, dump_into, &b, JSON_INDENT(2)) != 0)
-        rc = err_set(ERR_FAIL, "%s: the configuration cannot be written as JSON", name);
+    rc = str_add_json(&b, config, JSON_INDENT(2));
     str_add_c(&b, '\n');
     if (rc == 0 && b.failed)
-        rc = err_set(ERR_MEMORY, "%s: no memory to write it", name);
+        rc = ERR_MEMORY;
+    if (rc < 0)
+        rc = err_while(rc, "writing %s", name);
     if (rc == 0)
         rc = atomic_put(name, b.s, b.n);
     str_free(&b);
@@ -196,8 +191,7 @@ int rundir_event(struct rundir *r, json_t *event)
     clock_utc(now);
     if (!json_is_object(event)) /* what jansson makes of a NaN */
         rc = err_set(ERR_FAIL, "%s: an event is no JSON object (a number that is not finite?)", r->log);
-    else if (json_object_set_new(event, "time", json_string(now)) != 0 ||
-             json_dump_callback(event, dump_into, &b, JSON_COMPACT) != 0)
+    else if (json_object_set_new(event, "time", json_string(now)) != 0 || str_add_json(&b, event, JSON_COMPACT) != 0)
         rc = err_set(ERR_MEMORY, "%s: an event cannot be written as JSON", r->log);
     str_add_c(&b, '\n');
     if (rc == 0 && b.failed)

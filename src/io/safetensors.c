@@ -362,12 +362,6 @@ int st_check(const struct st_file *f)
 
 /* ---- writing ---- */
 
-static int dump_into(const char *text, size_t n, void *into)
-{
-    str_add_n(into, text, n);
-    return 0;
-}
-
 /* {"dtype": …, "shape": […], "data_offsets": [begin, end]} into root, after checking what the caller hands us. */
 static int add_entry(json_t *root, const struct st_tensor *t, size_t begin, const char *path)
 {
@@ -460,7 +454,7 @@ int st_write(const char *path, const struct st_tensor *tensors, int64_t n, const
             goto out;
         at += tensors[order[i].index].n_bytes;
     }
-    if (json_dump_callback(root, dump_into, &header, JSON_COMPACT) != 0 || header.failed) {
+    if (str_add_json(&header, root, JSON_COMPACT) != 0) {
         rc = err_set(ERR_MEMORY, "%s: no memory for the header", path);
         goto out;
     }

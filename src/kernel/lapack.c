@@ -26,45 +26,29 @@ static void check_sizes(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ld
     BUG_ON(lda > INT32_MAX || ldb > INT32_MAX || ldc > INT32_MAX);
 }
 
-void kernel_gemm_f32(bool ta, bool tb, int64_t m, int64_t n, int64_t k, float alpha, const float *a, int64_t lda,
-                     const float *b, int64_t ldb, float beta, float *c, int64_t ldc)
-{
-    check_sizes(m, n, k, lda, ldb, ldc);
-    if (m == 0 || n == 0)
-        return;
-    int64_t n_chunks = (m + CHUNK_ROWS - 1) / CHUNK_ROWS;
-#pragma omp parallel if ((double)m * (double)n * (double)k > SERIAL_BELOW)
-    {
-        omp_set_num_threads(1);
-#pragma omp for schedule(static)
-        for (int64_t i = 0; i < n_chunks; i++) {
-            int64_t i0 = i * CHUNK_ROWS, rows = m - i0 < CHUNK_ROWS ? m - i0 : CHUNK_ROWS;
-            cblas_sgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (int)rows,
-                        (int)n, (int)k, alpha, ta ? a + i0 : a + i0 * lda, (int)lda, b, (int)ldb, beta, c + i0 * ldc,
-                        (int)ldc);
-        }
+#define PRAGMA(x) _Pragma(#x)
+#define GEMM(NAME, TYPE, BLAS)                                                                                         \
+    void NAME(bool ta, bool tb, int64_t m, int64_t n, int64_t k, TYPE alpha, const TYPE *a, int64_t lda,               \
+              const TYPE *b, int64_t ldb, TYPE beta, TYPE *c, int64_t ldc)                                             \
+    {                                                                                                                  \
+        check_sizes(m, n, k, lda, ldb, ldc);                                                                           \
+        if (m == 0 || n == 0)                                                                                          \
+            return;                                                                                                    \
+        enum CBLAS_TRANSPOSE op_a = ta ? CblasTrans : CblasNoTrans, op_b = tb ? CblasTrans : CblasNoTrans;             \
+        int64_t n_chunks = (m + CHUNK_ROWS - 1) / CHUNK_ROWS;                                                          \
+        PRAGMA(omp parallel if ((double)m * (double)n * (double)k > SERIAL_BELOW))                                     \
+        {                                                                                                              \
+            omp_set_num_threads(1);                                                                                    \
+            PRAGMA(omp for schedule(static))                                                                           \
+            for (int64_t i = 0; i < n_chunks; i++) {                                                                   \
+                int64_t i0 = i * CHUNK_ROWS, rows = m - i0 < CHUNK_ROWS ? m - i0 : CHUNK_ROWS;                         \
+                BLAS(CblasRowMajor, op_a, op_b, (int)rows, (int)n, (int)k, alpha, ta ? a + i0 : a + i0 * lda,          \
+                     (int)lda, b, (int)ldb, beta, c + i0 * ldc, (int)ldc);                                             \
+            }                                                                                                          \
+        }                                                                                                              \
     }
-}
-
-void kernel_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double alpha, const double *a, int64_t lda,
-                     const double *b, int64_t ldb, double beta, double *c, int64_t ldc)
-{
-    check_sizes(m, n, k, lda, ldb, ldc);
-    if (m == 0 || n == 0)
-        return;
-    int64_t n_chunks = (m + CHUNK_ROWS - 1) / CHUNK_ROWS;
-#pragma omp parallel if ((double)m * (double)n * (double)k > SERIAL_BELOW)
-    {
-        omp_set_num_threads(1);
-#pragma omp for schedule(static)
-        for (int64_t i = 0; i < n_chunks; i++) {
-            int64_t i0 = i * CHUNK_ROWS, rows = m - i0 < CHUNK_ROWS ? m - i0 : CHUNK_ROWS;
-            cblas_dgemm(CblasRowMajor, ta ? CblasTrans : CblasNoTrans, tb ? CblasTrans : CblasNoTrans, (int)rows,
-                        (int)n, (int)k, alpha, ta ? a + i0 : a + i0 * lda, (int)lda, b, (int)ldb, beta, c + i0 * ldc,
-                        (int)ldc);
-        }
-    }
-}
+GEMM(kernel_gemm_f32, float, cblas_sgemm)
+GEMM(kernel_gemm_f64, double, cblas_dgemm)
 
 int lapack_syevd(int64_t n, double *a, double *w)
 {
