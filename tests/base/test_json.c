@@ -158,9 +158,26 @@ static void fields(void **state)
     json_decref(o);
 }
 
+static void text_of_values(void **state UNUSED)
+{
+    struct str b = {0};
+    json_t *o = json_pack("{s:i, s:[s]}", "a", 1, "b", "x");
+    str_add(&b, "value ");
+    assert_int_equal(str_add_json(&b, o, JSON_COMPACT), 0);
+    assert_string_equal(b.s, "value {\"a\":1,\"b\":[\"x\"]}");
+    assert_int_equal(str_add_json(&b, NULL, JSON_COMPACT), ERR_FAIL);
+    str_free(&b);
+    mem_fail_at(1);
+    assert_int_equal(str_add_json(&b, o, JSON_COMPACT), ERR_MEMORY);
+    mem_fail_at(0);
+    str_free(&b);
+    json_decref(o);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(borders), cmocka_unit_test(files), cmocka_unit_test(fields)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(borders), cmocka_unit_test(files),
+                                       cmocka_unit_test(text_of_values), cmocka_unit_test(fields)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
