@@ -7,20 +7,16 @@
  * computed by one thread from start to end: results do not depend on the number of threads.
  *
  * Rejected: batched products of oneDNN on strided heads, which fall to its slow path and write the scores to memory. */
-#include "kernel/cpu/cpu_math_tmpl.h"
+#include "kernel/cpu/cpu_lanes_tmpl.h"
 
 #include <omp.h>
 
-#if defined(__AVX512F__)
-enum { LANES = 16, MAX_VECS = 4 };
-#elif defined(__AVX2__)
-enum { LANES = 8, MAX_VECS = 2 };
-#else
-enum { LANES = 4, MAX_VECS = 2 };
-#endif
 enum { BLOCK = 6 };
-
-typedef float vec __attribute__((vector_size(LANES * 4), aligned(4), may_alias));
+#if LANES == 16
+enum { MAX_VECS = 4 };
+#else
+enum { MAX_VECS = 2 };
+#endif
 
 /* A small product C [rows, N] = A B. A is read at a[i * row_a + k * col_a]; rows of B and C are ld_b and ld_c apart. */
 struct small {
@@ -84,6 +80,7 @@ struct head {
     const float *q, *k, *v, *dout;
     const uint8_t *keep;                  /* [Lk] or NULL */
     int64_t len_q, len_k, hd, keys, cols; /* keys, cols: len_k and hd rounded up to whole vectors */
+    int64_t plain;                        /* no key before this one is hidden */
     int32_t *hidden;                      /* [keys] */
     float *kt, *vt;                       /* [hd, keys] */
     float *kk, *vv;                       /* [len_k, cols] */
@@ -125,19 +122,22 @@ static void pack_rows(const struct head *s, int64_t n, const float *from, int64_
 {
     for (int64_t i = 0; i < n; i++, from += ld, to += s->cols) {
         bool skip = keys && s->hidden[i];
-        for (int64_t c = 0; c < s->hd; c++)
-            to[c] = skip ? 0.0f : from[c];
-        for (int64_t c = s->hd; c < s->cols; c++)
-            to[c] = 0.0f;
+        for (int64_t c = 0; c < s->cols; c += LANES)
+            vec_store(to + c, skip ? vec_all(0.0f) : vec_load_part(from + c, s->hd - c));
     }
 }
 
-static void pack_transposed(const struct head *s, const float *from, int64_t ld, float *to) /* to [hd, keys] */
+/* to [hd, keys] in squares of LANES */
+static void pack_transposed(const struct head *s, const float *from, int64_t ld, float *to)
 {
     for (int64_t j0 = 0; j0 < s->keys; j0 += LANES) {
-        for (int64_t c = 0; c < s->hd; c++) {
-            for (int64_t j = j0; j < j0 + LANES; j++)
-                to[c * s->keys + j] = s->hidden[j] ? 0.0f : from[j * ld + c];
+        for (int64_t c0 = 0; c0 < s->hd; c0 += LANES) {
+            vec square[LANES];
+            for (int64_t j = 0; j < LANES; j++)
+                square[j] = s->hidden[j0 + j] ? vec_all(0.0f) : vec_load_part(from + (j0 + j) * ld + c0, s->hd - c0);
+            vec_transpose(square);
+            for (int64_t c = 0; c < smaller(LANES, s->hd - c0); c++)
+                vec_store(to + (c0 + c) * s->keys + j0, square[c]);
         }
     }
 }
@@ -153,6 +153,7 @@ static void find_head(struct head *s, const struct attention_dims *d, int64_t bh
     s->keep = keep ? keep + b * d->len_k : NULL;
     for (int64_t j = 0; j < s->keys; j++)
         s->hidden[j] = j >= s->len_k || (s->keep && !s->keep[j]);
+    s->plain = s->keep ? 0 : s->len_k;
     pack_transposed(s, s->k, d->ld_k, s->kt);
 }
 
@@ -162,31 +163,42 @@ static int64_t keys_seen(const struct head *s, bool causal, int64_t end)
     return causal ? smaller(s->len_k, end) : s->len_k;
 }
 
-/* Weights p [keys] of query i from its scores, not yet divided by their sum, which is returned; top gets the maximum.
- */
+/* The scores p [n] of one query in units of ln 2, so that their weights are powers of two; -inf where hidden. Keys up
+ * to `plain` are known to be seen. */
+static vec score_at(const struct head *s, int64_t j, int64_t last, float scale, const float *p)
+{
+    vec x = vec_load(p + j) * scale;
+    if (j + LANES <= s->plain && j + LANES - 1 <= last)
+        return x;
+    ivec at = ivec_load(lane_numbers) + (int32_t)j;
+    ivec hide = (at > (int32_t)last) | (ivec_load(s->hidden + j) != 0);
+    return vec_choose(hide, vec_all(-INFINITY), x);
+}
+
+/* Weights p [n] of a query from its scores, not yet divided by their sum, which is returned; top gets the maximum, in
+ * units of ln 2. */
 static float weigh(const struct head *s, int64_t n, int64_t last, float scale, float *p, float *top)
 {
-    float m = -INFINITY, sum = 0.0f;
-    VECTOR_MAX(m)
-    for (int64_t j = 0; j < n; j++) {
-        float x = s->hidden[j] || j > last ? -INFINITY : p[j] * scale;
-        p[j] = x;
-        m = x > m ? x : m;
+    vec most = vec_all(-INFINITY), sum = vec_all(0.0f);
+    for (int64_t j = 0; j < n; j += LANES) {
+        vec x = score_at(s, j, last, scale, p);
+        vec_store(p + j, x);
+        most = vec_max(most, x);
     }
+    float m = vec_top(most);
     *top = m;
-    float base = m == -INFINITY ? 0.0f : m; /* nothing to see, or only NaN: exp(-inf) is 0, exp(NaN) is NaN */
-    VECTOR_SUM(sum)
-    for (int64_t j = 0; j < n; j++) {
-        float x = exp_f(p[j] - base);
-        p[j] = x;
+    float base = m == -INFINITY ? 0.0f : m; /* nothing to see, or only NaN: 2^-inf is 0, 2^NaN is NaN */
+    for (int64_t j = 0; j < n; j += LANES) {
+        vec x = vec_exp2(vec_load(p + j) - base);
+        vec_store(p + j, x);
         sum += x;
     }
-    return sum;
+    return vec_sum(sum);
 }
 
 static void head_fwd(struct head *s, const struct attention_dims *d, float *out, float *lse)
 {
-    float scale = (float)d->scale;
+    float scale = (float)(d->scale * LOG2_E);
     pack_rows(s, s->len_k, s->v, d->ld_v, true, s->vv);
     for (int64_t i0 = 0; i0 < s->len_q; i0 += BLOCK) {
         int64_t rows = smaller(BLOCK, s->len_q - i0), seen = keys_seen(s, d->causal, i0 + rows), n = padded(seen);
@@ -194,10 +206,10 @@ static void head_fwd(struct head *s, const struct attention_dims *d, float *out,
         struct small qk = {s->hd, d->ld_q, 1, s->keys, s->keys}, pv = {seen, s->keys, 1, s->cols, s->cols};
         small_product(rows, n, &qk, s->q + i0 * d->ld_q, s->kt, s->p);
         for (int64_t r = 0; r < rows; r++) {
-            float top, sum = weigh(s, n, d->causal ? i0 + r : s->len_k, scale, s->p + r * s->keys, &top);
+            float top, sum = weigh(s, n, d->causal ? i0 + r : s->keys, scale, s->p + r * s->keys, &top);
             share[r] = sum == 0.0f ? 0.0f : 1.0f / sum;
             if (lse)
-                lse[i0 + r] = sum == 0.0f ? -INFINITY : top + logf(sum);
+                lse[i0 + r] = sum == 0.0f ? -INFINITY : top * (float)(1.0 / LOG2_E) + logf(sum);
         }
         small_product(rows, s->cols, &pv, s->p, s->vv, s->out);
         for (int64_t r = 0; r < rows; r++) {
@@ -220,21 +232,21 @@ static void add_rows(const struct head *s, int64_t rows, float *to, int64_t ld)
 /* From scores and dP to the weights p and the gradient ds of the scores (scale included), rows of one query. */
 static void score_grad(const struct head *s, int64_t n, int64_t last, float scale, float lse, float *p, float *ds)
 {
-    float along = 0.0f;
     if (lse == -INFINITY) { /* every key hidden */
         memset(p, 0, (size_t)s->keys * sizeof *p);
         memset(ds, 0, (size_t)s->keys * sizeof *ds);
         return;
     }
-    VECTOR_SUM(along)
-    for (int64_t j = 0; j < n; j++) {
-        float x = exp_f(s->hidden[j] || j > last ? -INFINITY : p[j] * scale - lse);
-        p[j] = x;
-        along += x * ds[j];
+    float base = lse * (float)LOG2_E;
+    vec along = vec_all(0.0f);
+    for (int64_t j = 0; j < n; j += LANES) {
+        vec x = vec_exp2(score_at(s, j, last, scale * (float)LOG2_E, p) - base);
+        vec_store(p + j, x);
+        along += x * vec_load(ds + j);
     }
-    VECTOR
-    for (int64_t j = 0; j < n; j++)
-        ds[j] = scale * p[j] * (ds[j] - along);
+    float mean = vec_sum(along);
+    for (int64_t j = 0; j < n; j += LANES)
+        vec_store(ds + j, vec_load(p + j) * (vec_load(ds + j) - mean) * scale);
     for (int64_t j = n; j < s->keys; j++)
         p[j] = ds[j] = 0.0f;
 }
@@ -252,7 +264,7 @@ static void head_bwd(struct head *s, const struct attention_dims *d, const float
         small_product(rows, n, &wide, s->qq + i0 * s->cols, s->kt, p);
         small_product(rows, n, &wide, s->oo + i0 * s->cols, s->vt, ds);
         for (int64_t r = 0; r < rows; r++)
-            score_grad(s, n, d->causal ? i0 + r : s->len_k, (float)d->scale, lse[i0 + r], p + r * s->keys,
+            score_grad(s, n, d->causal ? i0 + r : s->keys, (float)d->scale, lse[i0 + r], p + r * s->keys,
                        ds + r * s->keys);
         if (!dq)
             continue;
