@@ -109,7 +109,7 @@ static void print_retrieval(const struct set *s, const struct retrieval r[2])
     print_pair_of_numbers("calibration error, fitted", r[0].ece_fitted, r[1].ece_fitted);
     if (r[0].n_ties + r[1].n_ties)
         printf("%-26s  %-28lld  %lld\n", "queries with ties", (long long)r[0].n_ties, (long long)r[1].n_ties);
-    printf("\n[95 %% intervals: percentile bootstrap over queries] ties count as hits\n");
+    printf("\n[95 %% intervals: bootstrap over queries] ties count as hits\n");
 }
 
 static int run_retrieval(struct cli *c)
@@ -179,7 +179,7 @@ static void print_geometry(const struct set *s, const struct geometry *g)
     print_one("mean cosine of unmatched pairs", g->unmatched, "");
     print_one("mean cosine image to image", g->image_image, "");
     print_one("mean cosine text to text", g->text_text, "");
-    printf("\n[95 %% intervals: percentile bootstrap]\n");
+    printf("\n[95 %% intervals: bootstrap]\n");
 }
 
 static int run_geometry(struct cli *c)
