@@ -42,6 +42,8 @@ const struct opt train_options[] = {
     {"seed", 's', OPT_INT, F(seed), "0", 0, 4294967295.0, NULL, "N", "of every random choice"},
     {"checkpoint-every", 0, OPT_INT, F(checkpoint_every), "500", 1, 1e9, NULL, "N", "steps between checkpoints"},
     {"loader-threads", 0, OPT_INT, F(threads), "1", 1, 64, NULL, "N", "threads that prepare batches"},
+    {"keep", 0, OPT_CHOICE, F(keep), "best", 0, 0, "best|last", NULL,
+     "which weights RUN/model holds: the best by validation, or the last"},
     {"save-dtype", 0, OPT_CHOICE, F(save_dtype), "f32", 0, 0, "f32|f16|bf16", NULL,
      "number format of the saved weights"},
     {0},
@@ -179,6 +181,11 @@ static int one_step(struct run *r)
     return r->at.done % LOG_EVERY == 0 ? rundir_event(r->job->run, step_event(r, "step")) : 0;
 }
 
+static bool keeps_best(const struct run *r)
+{
+    return !strcmp(r->job->opt->keep, "best");
+}
+
 static int end_epoch(struct run *r)
 {
     double score = NAN;
@@ -191,7 +198,7 @@ static int end_epoch(struct run *r)
     if (rc == 0 && isfinite(score) && (isnan(r->at.best) || score > r->at.best)) {
         r->at.best = score;
         r->at.best_epoch = r->at.epoch;
-        rc = save_model(r);
+        rc = keeps_best(r) ? save_model(r) : 0;
     }
     swap_average(r);
     if (rc < 0) {
@@ -233,7 +240,7 @@ static int loop(struct run *r)
             break;
     }
     TRY(save_checkpoint(r));
-    if (isnan(r->at.best)) {
+    if (isnan(r->at.best) || !keeps_best(r)) {
         swap_average(r);
         int rc = save_model(r);
         swap_average(r);

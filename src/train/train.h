@@ -65,7 +65,7 @@ struct train_opt {
     double lr, weight_decay, beta1, beta2, eps, clip_norm, final_lr, average, name_share;
     double crop_min, flip, jitter, background, rotate;
     bool augment;
-    const char *save_dtype;
+    const char *keep, *save_dtype;
 };
 extern const struct opt train_options[]; /* of struct train_opt */
 
@@ -88,8 +88,8 @@ struct train_result {
     int64_t steps, best_epoch;
     bool interrupted;
 };
-/* Leaves RUN/model (the best by score, or the last), RUN/checkpoints/, RUN/run.jsonl. Ctrl-C: checkpoint, RUN/model,
- * ERR_INTERRUPTED. */
+/* Leaves RUN/model (the best by score, or the last: opt->keep), RUN/checkpoints/, RUN/run.jsonl. Ctrl-C: checkpoint,
+ * RUN/model, ERR_INTERRUPTED. */
 int train_run(const struct train_job *job, struct train_result *out);
 
 #endif
