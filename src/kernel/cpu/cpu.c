@@ -81,6 +81,8 @@ static void fill(struct engine *e, enum isa isa)
         cpu_norm_fill_avx512(e);
         cpu_move_fill_avx512(e);
         cpu_attention_fill_avx512(e);
+        if (isa >= ISA_AVX512_BF16)
+            cpu_bf16_fill(&cpu_vec);
         return;
     }
     if (isa == ISA_AVX2) {

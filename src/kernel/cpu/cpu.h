@@ -45,5 +45,6 @@ const char *cpu_onednn_version(void);
 CPU_FILLS(base)
 CPU_FILLS(avx2)
 CPU_FILLS(avx512)
+void cpu_bf16_fill(struct cpu_vec *v); /* avx512_bf16 and above */
 
 #endif
