@@ -154,6 +154,37 @@ static void test_interrupted_judgement(void **state UNUSED)
     path_remove_tree(root);
 }
 
+/* The judge of this file likes the first epoch best: RUN/model is then another one than the last. */
+static void test_keep(void **state UNUSED)
+{
+    struct train_result r;
+    char root[] = "/tmp/meridian-test-XXXXXX", dir[64], path[128], hash[2][65];
+    assert_non_null(mkdtemp(root));
+    log_level(LOG_ERROR);
+    signal_catch();
+    for (int last = 0; last < 2; last++) {
+        struct work w;
+        struct judge quiet = {0};
+        struct map file;
+        struct sha256 h;
+        open_work(&w);
+        w.opt.keep = last ? "last" : "best";
+        snprintf(dir, sizeof dir, "%s/%d", root, last);
+        if (train(&w, dir, false, &quiet, &r) < 0)
+            fail_msg("%s", err_text());
+        assert_true(r.best_epoch == 0);
+        snprintf(path, sizeof path, "%s/model/model.safetensors", dir);
+        assert_int_equal(map_open(&file, path), 0);
+        sha256_start(&h);
+        sha256_add(&h, file.data, file.size);
+        sha256_hex(&h, hash[last]);
+        map_close(&file);
+        close_work(&w);
+    }
+    assert_string_not_equal(hash[0], hash[1]);
+    path_remove_tree(root);
+}
+
 /* A learned scale above its top comes back under it, and can leave it again. */
 static void test_scale_leaves_its_top(void **state UNUSED)
 {
@@ -179,6 +210,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_interrupted_judgement),
+        cmocka_unit_test(test_keep),
         cmocka_unit_test(test_scale_leaves_its_top),
     };
     return cmocka_run_group_tests_name("train loop", tests, NULL, NULL);
