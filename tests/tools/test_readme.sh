@@ -3,7 +3,10 @@
 set -eu
 root=$(CDPATH= cd -- "$(dirname -- "$0")/../.." && pwd)
 [ -f "$root/models/emoji/model.safetensors" ] || { echo "SKIPPED: models/emoji has no weights"; exit 77; }
+MERIDIAN_MODELS=$root/models # the build folder may lie anywhere
+export MERIDIAN_MODELS
 place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
-"$1" encode --model emoji --data emoji --split test,compositional --out "$place/set" --quiet >/dev/null
+"$1" encode --model emoji --data emoji --split test,compositional --captions name \
+    --out "$place/set" --quiet >/dev/null
 MERIDIAN_BIN=$(dirname "$1") README_SET=$place/set "$root/tools/update-readme" --check
