@@ -224,7 +224,7 @@ static int make_inputs(struct bench *b, const struct model *m, struct inputs *in
     return 0;
 }
 
-static int time_encoders(struct bench *b, const struct model *m, struct inputs *in, const double flop[2])
+static int time_encoders(struct bench *b, struct model *m, struct inputs *in, const double flop[2])
 {
     static const char *const names[2] = {"encode images", "encode texts"}, *const units[2] = {"images/s", "texts/s"};
     for (int side = 0; side < 2; side++) {

@@ -41,7 +41,7 @@ static const struct opt options[] = {
 /* ---- single pictures and texts
  * ----------------------------------------------------------------------------------------------- */
 
-static int embed_files(struct cli *c, const struct model *m, const struct opt_list *files, bool low, float **out)
+static int embed_files(struct cli *c, struct model *m, const struct opt_list *files, bool low, float **out)
 {
     int64_t each = 3 * m->image_size * m->image_size;
     float *pixels = arena_calloc(c->arena, (size_t)files->n + 1, (size_t)each * sizeof *pixels);
@@ -77,7 +77,7 @@ static json_t *rows_to_json(const struct opt_list *names, const char *key, const
     return list;
 }
 
-static int encode_words(struct cli *c, const struct encode_opt *o, const struct model *m, bool low)
+static int encode_words(struct cli *c, const struct encode_opt *o, struct model *m, bool low)
 {
     float *images = NULL, *texts = NULL;
     int64_t d = m->embed, cut = 0;
@@ -119,7 +119,7 @@ static int check_tensor(const struct st_tensor *t, const char *file, int n_dims,
     return 0;
 }
 
-static int tensor_images(struct cli *c, const struct model *m, const struct st_tensor *t, const char *file, bool low,
+static int tensor_images(struct cli *c, struct model *m, const struct st_tensor *t, const char *file, bool low,
                          float **out)
 {
     const int64_t shape[4] = {0, 3, m->image_size, m->image_size};
@@ -133,7 +133,7 @@ static int tensor_images(struct cli *c, const struct model *m, const struct st_t
     return model_embed_pixels(m, pixels, t->shape[0], low, *out);
 }
 
-static int tensor_texts(struct cli *c, const struct model *m, const struct st_tensor *t, const char *file, bool low,
+static int tensor_texts(struct cli *c, struct model *m, const struct st_tensor *t, const char *file, bool low,
                         float **out)
 {
     const int64_t shape[2] = {0, 0};
@@ -196,7 +196,7 @@ static int write_tensors(struct cli *c, const struct encode_opt *o, const struct
     return st_write(o->out, list, count, NULL);
 }
 
-static int encode_tensors(struct cli *c, const struct encode_opt *o, const struct model *m, bool low)
+static int encode_tensors(struct cli *c, const struct encode_opt *o, struct model *m, bool low)
 {
     const char *file = o->data + strlen("tensors:");
     struct st_file *f = NULL;
@@ -255,7 +255,7 @@ static int report(const struct cli *c, const struct encode_opt *o, const struct 
     return 0;
 }
 
-static int encode_data(struct cli *c, const struct encode_opt *o, const struct model *m, bool low)
+static int encode_data(struct cli *c, const struct encode_opt *o, struct model *m, bool low)
 {
     char protocol[256];
     struct dataset *d = NULL;

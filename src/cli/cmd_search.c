@@ -32,7 +32,7 @@ static const struct opt options[] = {
 /* ---- the query's vector
  * ------------------------------------------------------------------------------------------------------ */
 
-static int through_model(const struct search_opt *o, const struct set *s, const struct model *m, bool low, float *query)
+static int through_model(const struct search_opt *o, const struct set *s, struct model *m, bool low, float *query)
 {
     char print[65];
     TRY(model_fingerprint(m, print));

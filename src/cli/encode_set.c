@@ -97,7 +97,7 @@ static void note_failure(struct encoder *e, int64_t row, const char *why)
 /* Failed rows are closed over, so that the engine sees one full array. */
 static int encode_buffer(struct encoder *e, struct buffer *b)
 {
-    const struct model *m = e->job->m;
+    struct model *m = e->job->m;
     int64_t each = 3 * m->image_size * m->image_size, n = 0;
     for (int64_t i = 0; i < b->n; i++) {
         if (b->why[i]) {
@@ -172,7 +172,7 @@ static int encode_texts(struct encoder *e)
 {
     enum { BLOCK = 1024 };
     const struct dataset *d = e->job->d;
-    const struct model *m = e->job->m;
+    struct model *m = e->job->m;
     struct progress *p = NULL;
     TRY(choose_texts(e));
     if (e->got.n_texts == 0)

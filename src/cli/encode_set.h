@@ -5,7 +5,7 @@
 #include "cli/cli.h"
 
 struct encode_job {
-    const struct model *m;
+    struct model *m;
     const struct dataset *d;
     const char *out, *dtype, *protocol; /* dtype: float32 or float16 */
     int64_t batch, loaders;

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_IMAGES = 64, CHUNK_TEXTS = 256 };
+enum { CHUNK_IMAGES = 16, CHUNK_TEXTS = 256 };
 
 static int copy_out(struct tape *t, const struct tensor *x, int64_t n, int64_t d, float *out)
 {
@@ -27,13 +27,22 @@ static int check_rows(const float *x, int64_t n, int64_t d, const char *what)
     return 0;
 }
 
-int model_embed_pixels(const struct model *m, const float *pixels, int64_t n, bool low, float *out)
+/* Opened on first use and kept: a service that encodes one picture after the other must not ask the system for the same
+ * memory each time. */
+static int plain_tape(struct model *m, bool low, struct tape **out)
 {
-    struct tape *t = NULL;
     struct tape_opt opt = {.record = false, .low = low};
+    if (!m->plain[low])
+        TRY(tape_open(&m->plain[low], m->engine, &opt));
+    *out = m->plain[low];
+    return 0;
+}
+
+int model_embed_pixels(struct model *m, const float *pixels, int64_t n, bool low, float *out)
+{
+    struct tape *t;
     int64_t size = m->image_size, each = 3 * size * size;
-    TRY(tape_open(&t, m->engine, &opt));
-    int rc = 0;
+    int rc = plain_tape(m, low, &t);
     for (int64_t i = 0; rc == 0 && i < n; i += CHUNK_IMAGES) {
         int64_t k = n - i < CHUNK_IMAGES ? n - i : CHUNK_IMAGES;
         tape_reset(t);
@@ -48,23 +57,19 @@ int model_embed_pixels(const struct model *m, const float *pixels, int64_t n, bo
         if (rc == 0)
             rc = copy_out(t, model_encode_image(m, x), k, m->embed, out + i * m->embed);
     }
-    tape_close(&t);
     TRY(rc);
     return check_rows(out, n, m->embed, "picture");
 }
 
-int model_embed_ids(const struct model *m, const int32_t *ids, int64_t n, int64_t context, bool low, float *out)
+int model_embed_ids(struct model *m, const int32_t *ids, int64_t n, int64_t context, bool low, float *out)
 {
-    struct tape *t = NULL;
-    struct tape_opt opt = {.record = false, .low = low};
-    TRY(tape_open(&t, m->engine, &opt));
-    int rc = 0;
+    struct tape *t;
+    int rc = plain_tape(m, low, &t);
     for (int64_t i = 0; rc == 0 && i < n; i += CHUNK_TEXTS) {
         int64_t k = n - i < CHUNK_TEXTS ? n - i : CHUNK_TEXTS;
         tape_reset(t);
         rc = copy_out(t, model_encode_text(m, t, ids + i * context, k, context), k, m->embed, out + i * m->embed);
     }
-    tape_close(&t);
     TRY(rc);
     return check_rows(out, n, m->embed, "text");
 }
@@ -90,8 +95,7 @@ static int64_t used_length(const int32_t *ids, int64_t context)
     return n;
 }
 
-int model_embed_texts(const struct model *m, const char *const *texts, int64_t n, bool low, float *out,
-                      int64_t *n_truncated)
+int model_embed_texts(struct model *m, const char *const *texts, int64_t n, bool low, float *out, int64_t *n_truncated)
 {
     if (!m->tokenizer)
         FAIL(ERR_DATA, "%s: the model folder has no tokenizer (tokenizer.json, or vocab.json with merges.txt)",

@@ -226,6 +226,8 @@ void model_close(struct model **m)
 {
     if (!*m)
         return;
+    tape_close(&(*m)->plain[0]);
+    tape_close(&(*m)->plain[1]);
     tokenizer_close(&(*m)->tokenizer);
     params_free(&(*m)->params);
     json_decref((*m)->config);
@@ -247,7 +249,7 @@ int model_save(const struct model *m, const char *dir, enum dtype dtype)
         json_decref(config);
         FAIL(ERR_MEMORY, "%s: no memory for config.json", dir);
     }
-    char *text = json_dumps(config, JSON_INDENT(2));
+    char *text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     json_decref(config);
     if (!text)
         FAIL(ERR_MEMORY, "%s: no memory for config.json", dir);

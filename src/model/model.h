@@ -69,7 +69,8 @@ struct model {
     struct tokenizer *tokenizer; /* NULL when the folder has none */
     struct preprocess preprocess;
     struct arena *arena;
-    void *own; /* struct clip … */
+    struct tape *plain[2]; /* for the model_embed_ functions, one a dtype: their memory is kept between calls */
+    void *own;             /* struct clip … */
 };
 
 /* dir: a HuggingFace folder, a run folder (its model/ is taken) or the name of a shipped model ("emoji"). */
@@ -90,12 +91,12 @@ int model_find(char *out, size_t n, const char *name); /* folder of a model path
 struct tensor *model_encode_image(const struct model *m, struct tensor *pixels);
 struct tensor *model_encode_text(const struct model *m, struct tape *t, const int32_t *ids, int64_t n, int64_t context);
 
-/* Whole arrays, in chunks, without gradients: pixels [n,3,H,W] or ids [n,context] -> out [n, embed] unit length. */
-int model_embed_pixels(const struct model *m, const float *pixels, int64_t n, bool low, float *out);
-int model_embed_ids(const struct model *m, const int32_t *ids, int64_t n, int64_t context, bool low, float *out);
+/* Whole arrays, in chunks, without gradients (one caller at a time): pixels [n,3,H,W] or ids [n,context] -> out [n,
+ * embed] unit length. */
+int model_embed_pixels(struct model *m, const float *pixels, int64_t n, bool low, float *out);
+int model_embed_ids(struct model *m, const int32_t *ids, int64_t n, int64_t context, bool low, float *out);
 /* Captions: tokenizes, sorts by length, embeds. *n_truncated counts captions over the context. */
-int model_embed_texts(const struct model *m, const char *const *texts, int64_t n, bool low, float *out,
-                      int64_t *n_truncated);
+int model_embed_texts(struct model *m, const char *const *texts, int64_t n, bool low, float *out, int64_t *n_truncated);
 
 /* ---- CLIP (clip.c; Radford et al. 2021) ---- */
 

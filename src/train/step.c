@@ -4,18 +4,31 @@
  * inject its rows of that gradient. When the batch is one chunk the first pass is recorded and nothing is computed
  * twice.
  *
- * Three tapes, because a backward pass consumes a whole tape: pictures, texts, loss. tensor/ and loss/ know nothing of
- * chunks. */
+ * Pictures pass in grains of a few rows, each recorded on a tape of its own: the activations and gradients of a grain's
+ * layer stay in the processor's cache, where those of a whole batch do not (SPEED.md). Texts, the loss and the pass
+ * without recording have one tape each, because a backward pass consumes a whole tape. tensor/ and loss/ know nothing
+ * of chunks. */
 #include "train/train.h"
 
 #include <string.h>
+
+enum { GRAIN = 16 };
+
+struct grain {
+    struct tape *tape;
+    struct tensor *image; /* [n,E] */
+    int64_t from, n;      /* rows of the batch */
+};
 
 struct step {
     struct model *m;
     const struct loss_kind *loss;
     const void *loss_opt;
     struct step_opt opt;
-    struct tape *image_tape, *text_tape, *loss_tape, *plain_tape;
+    struct tape *text_tape, *loss_tape, *plain_tape;
+    struct grain *grains; /* of the chunk recorded last */
+    int64_t n_grains, max_grains;
+    struct tensor *texts; /* of the same chunk */
     int64_t capacity;
     char *image, *text; /* [capacity, E] in the engine's real type */
 };
@@ -29,8 +42,6 @@ int step_open(struct step **out, struct model *m, const struct loss_kind *loss, 
     *s = (struct step){.m = m, .loss = loss, .loss_opt = loss_opt, .opt = *opt};
     struct tape_opt record = {.record = true, .low = opt->low}, plain = {.low = opt->low}, exact = {.record = true};
     int rc = params_want_grad(&m->params);
-    if (rc == 0)
-        rc = tape_open(&s->image_tape, m->engine, &record);
     if (rc == 0)
         rc = tape_open(&s->text_tape, m->engine, &record);
     if (rc == 0)
@@ -48,7 +59,9 @@ void step_close(struct step **s)
 {
     if (!*s)
         return;
-    tape_close(&(*s)->image_tape);
+    for (int64_t i = 0; i < (*s)->max_grains; i++)
+        tape_close(&(*s)->grains[i].tape);
+    mem_free((*s)->grains);
     tape_close(&(*s)->text_tape);
     tape_close(&(*s)->loss_tape);
     tape_close(&(*s)->plain_tape);
@@ -60,8 +73,11 @@ void step_close(struct step **s)
 
 size_t step_peak_bytes(const struct step *s)
 {
-    return arena_peak(tape_arena(s->image_tape)) + arena_peak(tape_arena(s->text_tape)) +
-           arena_peak(tape_arena(s->loss_tape)) + arena_peak(tape_arena(s->plain_tape));
+    size_t sum = arena_peak(tape_arena(s->text_tape)) + arena_peak(tape_arena(s->loss_tape)) +
+                 arena_peak(tape_arena(s->plain_tape));
+    for (int64_t i = 0; i < s->max_grains; i++)
+        sum += arena_peak(tape_arena(s->grains[i].tape));
+    return sum;
 }
 
 static int reserve(struct step *s, int64_t n)
@@ -93,26 +109,72 @@ static struct tensor *pixels_of(struct tape *t, const struct batch *b, int64_t i
     return x;
 }
 
-static int encode(struct step *s, struct tape *image_tape, struct tape *text_tape, const struct batch *b, int64_t i,
-                  int64_t n, struct tensor **image, struct tensor **text)
+/* Rows from `i` on of the batch through one encoder; the embeddings are kept in s->image or s->text. */
+static int encode_images(struct step *s, struct tape *t, const struct batch *b, int64_t i, int64_t n,
+                         struct tensor **out)
 {
-    tape_reset(image_tape);
-    if (text_tape != image_tape)
-        tape_reset(text_tape);
-    *image = model_encode_image(s->m, pixels_of(image_tape, b, i, n));
-    *text = model_encode_text(s->m, text_tape, b->ids + i * b->context, n, b->context);
-    TRY(tape_status(image_tape));
-    TRY(tape_status(text_tape));
-    if (!*image || !*text)
+    size_t row = (size_t)s->m->embed * dtype_size(s->m->engine->real);
+    tape_reset(t);
+    struct tensor *x = model_encode_image(s->m, pixels_of(t, b, i, n));
+    TRY(tape_status(t));
+    if (!x)
         FAIL(ERR_MEMORY, "a training step ran out of memory; try a smaller --chunk");
+    memcpy(s->image + (size_t)i * row, x->data, (size_t)n * row);
+    *out = x;
     return 0;
 }
 
-static void keep(struct step *s, int64_t i, int64_t n, const struct tensor *image, const struct tensor *text)
+static int encode_texts(struct step *s, struct tape *t, const struct batch *b, int64_t i, int64_t n,
+                        struct tensor **out)
 {
     size_t row = (size_t)s->m->embed * dtype_size(s->m->engine->real);
-    memcpy(s->image + (size_t)i * row, image->data, (size_t)n * row);
-    memcpy(s->text + (size_t)i * row, text->data, (size_t)n * row);
+    tape_reset(t);
+    struct tensor *x = model_encode_text(s->m, t, b->ids + i * b->context, n, b->context);
+    TRY(tape_status(t));
+    if (!x)
+        FAIL(ERR_MEMORY, "a training step ran out of memory; try a smaller --chunk");
+    memcpy(s->text + (size_t)i * row, x->data, (size_t)n * row);
+    *out = x;
+    return 0;
+}
+
+static int reserve_grains(struct step *s, int64_t n)
+{
+    struct tape_opt record = {.record = true, .low = s->opt.low};
+    if (n <= s->max_grains)
+        return 0;
+    struct grain *v = mem_grow(s->grains, (size_t)s->max_grains * sizeof *v, (size_t)n * sizeof *v);
+    if (!v)
+        return ERR_MEMORY;
+    s->grains = v;
+    while (s->max_grains < n) {
+        struct grain g = {0};
+        TRY(tape_open(&g.tape, s->m->engine, &record));
+        s->grains[s->max_grains++] = g;
+    }
+    return 0;
+}
+
+/* The chunk [i, i + n) on tapes that a backward pass can follow. */
+static int encode_recorded(struct step *s, const struct batch *b, int64_t i, int64_t n)
+{
+    s->n_grains = (n + GRAIN - 1) / GRAIN;
+    TRY(reserve_grains(s, s->n_grains));
+    for (int64_t k = 0; k < s->n_grains; k++) {
+        struct grain *g = &s->grains[k];
+        g->from = i + k * GRAIN;
+        g->n = i + n - g->from < GRAIN ? i + n - g->from : GRAIN;
+        TRY(encode_images(s, g->tape, b, g->from, g->n, &g->image));
+    }
+    return encode_texts(s, s->text_tape, b, i, n, &s->texts);
+}
+
+static int encode_plain(struct step *s, const struct batch *b, int64_t i, int64_t n)
+{
+    struct tensor *x;
+    for (int64_t at = i; at < i + n; at += GRAIN)
+        TRY(encode_images(s, s->plain_tape, b, at, i + n - at < GRAIN ? i + n - at : GRAIN, &x));
+    return encode_texts(s, s->plain_tape, b, i, n, &x);
 }
 
 static int loss_gradient(struct step *s, const struct batch *b, int64_t epoch, int64_t step, uint64_t seed,
@@ -138,39 +200,33 @@ static int loss_gradient(struct step *s, const struct batch *b, int64_t epoch, i
     return 0;
 }
 
-static int inject(struct step *s, struct tensor *image, struct tensor *text, const struct tensor *all_image,
-                  const struct tensor *all_text, int64_t i)
+/* The gradient of the embeddings goes back through the chunk recorded last, whose first row is i. A loss that looks at
+ * one side alone leaves the other without a gradient. */
+static int inject(struct step *s, const struct tensor *image, const struct tensor *text, int64_t i)
 {
     size_t row = (size_t)s->m->embed * dtype_size(s->m->engine->real);
-    /* A loss that looks at one side alone leaves the other without a gradient. */
-    if (all_image->grad)
-        TRY(tape_backward_from(image, (const char *)all_image->grad + (size_t)i * row));
-    if (all_text->grad)
-        TRY(tape_backward_from(text, (const char *)all_text->grad + (size_t)i * row));
+    for (int64_t k = 0; image->grad && k < s->n_grains; k++)
+        TRY(tape_backward_from(s->grains[k].image, (const char *)image->grad + (size_t)s->grains[k].from * row));
+    if (text->grad)
+        TRY(tape_backward_from(s->texts, (const char *)text->grad + (size_t)i * row));
     return 0;
 }
 
 int step_run(struct step *s, const struct batch *b, int64_t epoch, int64_t step, uint64_t seed, double *loss)
 {
-    struct tensor *image, *text, *all_image, *all_text;
+    struct tensor *image, *text;
     int64_t chunk = s->opt.chunk > 0 && s->opt.chunk < b->n ? s->opt.chunk : b->n;
     TRY(reserve(s, b->n));
-    if (chunk == b->n) {
-        TRY(encode(s, s->image_tape, s->text_tape, b, 0, b->n, &image, &text));
-        keep(s, 0, b->n, image, text);
-        TRY(loss_gradient(s, b, epoch, step, seed, loss, &all_image, &all_text));
-        return inject(s, image, text, all_image, all_text, 0);
-    }
+    if (chunk == b->n)
+        TRY(encode_recorded(s, b, 0, b->n));
+    for (int64_t i = 0; chunk < b->n && i < b->n; i += chunk)
+        TRY(encode_plain(s, b, i, b->n - i < chunk ? b->n - i : chunk));
+    TRY(loss_gradient(s, b, epoch, step, seed, loss, &image, &text));
+    if (chunk == b->n)
+        return inject(s, image, text, 0);
     for (int64_t i = 0; i < b->n; i += chunk) {
-        int64_t n = b->n - i < chunk ? b->n - i : chunk;
-        TRY(encode(s, s->plain_tape, s->plain_tape, b, i, n, &image, &text));
-        keep(s, i, n, image, text);
-    }
-    TRY(loss_gradient(s, b, epoch, step, seed, loss, &all_image, &all_text));
-    for (int64_t i = 0; i < b->n; i += chunk) {
-        int64_t n = b->n - i < chunk ? b->n - i : chunk;
-        TRY(encode(s, s->image_tape, s->text_tape, b, i, n, &image, &text));
-        TRY(inject(s, image, text, all_image, all_text, i));
+        TRY(encode_recorded(s, b, i, b->n - i < chunk ? b->n - i : chunk));
+        TRY(inject(s, image, text, i));
     }
     return 0;
 }
