@@ -157,7 +157,7 @@ void str_add(struct str *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
 void str_add_n(struct str *b, const char *s, size_t n);
 void str_add_c(struct str *b, char c);
 void str_add_xml(struct str *b, const char *s);            /* escapes & < > " ' for XML/HTML text and attributes */
-void str_add_csv(struct str *b, const char *s);            /* quotes when needed (RFC 4180) */
+void str_add_csv(struct str *b, const char *s, char sep);  /* a cell, quoted when needed (RFC 4180) */
 void str_clear(struct str *b);                             /* length 0, memory kept */
 void str_free(struct str *b);
 bool str_starts(const char *s, const char *prefix);

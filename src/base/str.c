@@ -91,11 +91,12 @@ void str_add_xml(struct str *b, const char *s)
     }
 }
 
-void str_add_csv(struct str *b, const char *s)
+void str_add_csv(struct str *b, const char *s, char sep)
 {
     size_t n = strlen(s);
+    const char special[] = {'"', '\r', '\n', sep, '\0'};
 
-    if (!strpbrk(s, ",\"\r\n") && (n == 0 || (s[0] != ' ' && s[n - 1] != ' '))) {
+    if (!strpbrk(s, special) && (n == 0 || (s[0] != ' ' && s[n - 1] != ' '))) {
         str_add_n(b, s, n);
         return;
     }

@@ -145,7 +145,7 @@ static int write_images(const struct emoji_list *l, const char *dir)
         str_add(&s, "%lld,%s,images/%s.png", (long long)i, e->id, e->id);
         for (size_t c = 0; c < ARRAY_LEN(cells); c++) {
             str_add_c(&s, ',');
-            str_add_csv(&s, cells[c]);
+            str_add_csv(&s, cells[c], ',');
         }
         str_add_c(&s, '\n');
     }
@@ -176,7 +176,7 @@ static int caption_row(struct captions *c, const char *text, const char *kind, i
         if (!c->slots[i].text)
             return ERR_MEMORY;
         str_add(&c->texts, "%lld,", (long long)c->slots[i].id);
-        str_add_csv(&c->texts, text);
+        str_add_csv(&c->texts, text, ',');
         str_add(&c->texts, ",%s\n", kind);
     }
     *row = c->slots[i].id;

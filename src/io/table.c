@@ -275,30 +275,17 @@ int table_int(const struct table *t, int64_t row, int col, int64_t min, int64_t 
 
 /* ---- writing ---- */
 
-static void put_cell(struct str *b, const char *s, char sep, bool alone)
-{
-    size_t n = strlen(s);
-    char special[] = {'"', '\r', '\n', sep, '\0'};
-    if (!strpbrk(s, special) && !(n == 0 && alone)) {
-        str_add_n(b, s, n);
-        return;
-    }
-    str_add_c(b, '"');
-    for (; *s; s++) {
-        if (*s == '"')
-            str_add_c(b, '"');
-        str_add_c(b, *s);
-    }
-    str_add_c(b, '"');
-}
-
 static int put_row(struct atomic_file *f, struct str *b, int n_cols, const char *const *cells, char sep)
 {
     str_clear(b);
     for (int i = 0; i < n_cols; i++) {
         if (i > 0)
             str_add_c(b, sep);
-        put_cell(b, cells[i] ? cells[i] : "", sep, n_cols == 1); /* an empty line would be skipped on reading */
+        const char *cell = cells[i] ? cells[i] : "";
+        if (n_cols == 1 && !*cell)
+            str_add_n(b, "\"\"", 2); /* an empty line would be skipped on reading */
+        else
+            str_add_csv(b, cell, sep);
     }
     str_add_c(b, '\n');
     if (b->failed)

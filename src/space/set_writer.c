@@ -173,7 +173,7 @@ static int write_lines(struct atomic_file *f, struct str *b, const struct set_ta
     for (int c = 0; t && c < t->n_cols; c++)
         if (!is_ours(t->cols[c], first != NULL)) {
             str_add_c(b, ',');
-            str_add_csv(b, t->cols[c]);
+            str_add_csv(b, t->cols[c], ',');
         }
     str_add_c(b, '\n');
     for (int64_t i = 0; i < n; i++) {
@@ -187,7 +187,7 @@ static int write_lines(struct atomic_file *f, struct str *b, const struct set_ta
             if (is_ours(t->cols[c], first != NULL))
                 continue;
             str_add_c(b, ',');
-            str_add_csv(b, cell ? cell : "");
+            str_add_csv(b, cell ? cell : "", ',');
         }
         str_add_c(b, '\n');
         TRY(flush(f, b, FLUSH_BYTES));

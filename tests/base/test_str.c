@@ -42,9 +42,9 @@ static void escapes(void **state)
     str_add_xml(&b, "<a href=\"x\">'&\x01\n</a>");
     assert_string_equal(b.s, "&lt;a href=&quot;x&quot;&gt;&#39;&amp;\xef\xbf\xbd\n&lt;/a&gt;");
     str_clear(&b);
-    str_add_csv(&b, "plain");
+    str_add_csv(&b, "plain", ',');
     str_add_c(&b, ',');
-    str_add_csv(&b, "say \"hi\", you\n");
+    str_add_csv(&b, "say \"hi\", you\n", ',');
     assert_string_equal(b.s, "plain,\"say \"\"hi\"\", you\n\"");
     str_free(&b);
     str_safe(out, sizeof out, "a\033[31m\xff\x7f");
