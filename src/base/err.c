@@ -69,11 +69,17 @@ int err_errno(int code, const char *fmt, ...)
     va_start(ap, fmt);
     vsnprintf(text, sizeof text, fmt, ap);
     va_end(ap);
-    if (why == ENOSPC || why == EDQUOT || why == EFBIG)
+    const char *next = "";
+    if (why == ENOSPC || why == EDQUOT) {
         code = ERR_SPACE;
-    else if (why == ENOMEM)
+        next = "; make room there or write elsewhere";
+    } else if (why == EFBIG) {
+        code = ERR_SPACE;
+        next = "; is the size of files limited (ulimit -f)?";
+    } else if (why == ENOMEM) {
         code = ERR_MEMORY;
-    return err_set(code, "%s: %s", text, strerror(why));
+    }
+    return err_set(code, "%s: %s%s", text, strerror(why), next);
 }
 
 const char *err_text(void)

@@ -67,7 +67,11 @@ static void from_errno(void **state)
 {
     errno = ENOSPC;
     assert_int_equal(err_errno(ERR_FAIL, "out.html: cannot write"), ERR_SPACE);
-    assert_string_equal(err_text(), "out.html: cannot write: No space left on device");
+    assert_string_equal(err_text(),
+                        "out.html: cannot write: No space left on device; make room there or write elsewhere");
+    errno = EFBIG;
+    assert_int_equal(err_errno(ERR_FAIL, "x"), ERR_SPACE);
+    assert_string_equal(err_text(), "x: File too large; is the size of files limited (ulimit -f)?");
     errno = ENOMEM;
     assert_int_equal(err_errno(ERR_FAIL, "x"), ERR_MEMORY);
     errno = ENOENT;
