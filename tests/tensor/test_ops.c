@@ -10,7 +10,7 @@
 
 #include "tensor/tensor.h"
 
-#define CASES 12
+#define CASES 50
 
 static void compare_all(const char *name, bool low)
 {
