@@ -142,7 +142,7 @@ static void intervals_cover(void **state)
     static float x[BIG * D], y[BIG * D];
     static const char *const names[STATS] = {"uniformity image", "pooled",    "cross",
                                              "unmatched",        "alignment", "centroid distance"};
-    double truth[STATS];
+    double truth[STATS] = {0};
     int covered[STATS] = {0};
     for (int trial = -1; trial < TRIALS; trial++) {
         int64_t n = trial < 0 ? BIG : N;
