@@ -105,8 +105,8 @@ static void print_retrieval(const struct set *s, const struct retrieval r[2])
     print_pair_of_intervals("Brier score", 4, r[0].brier, r[1].brier);
     print_pair_of_intervals("negative log likelihood", 4, r[0].nll, r[1].nll);
     print_pair_of_numbers("temperature", r[0].temperature, r[1].temperature);
-    print_pair_of_numbers("fitted temperature", r[0].fitted_temperature, r[1].fitted_temperature);
-    print_pair_of_numbers("calibration error, fitted", r[0].ece_fitted, r[1].ece_fitted);
+    print_pair_of_intervals("fitted temperature", 4, r[0].fitted_temperature, r[1].fitted_temperature);
+    print_pair_of_intervals("calibration error, fitted", 4, r[0].ece_fitted, r[1].ece_fitted);
     if (r[0].n_ties + r[1].n_ties)
         printf("%-26s  %-28lld  %lld\n", "queries with ties", (long long)r[0].n_ties, (long long)r[1].n_ties);
     printf("\n[95 %% intervals: bootstrap over queries] ties count as hits\n");

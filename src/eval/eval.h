@@ -39,12 +39,12 @@ struct calibration_bin {
 struct retrieval {
     int64_t n_queries, n_gallery, n_without, n_ties;
     struct interval recall[3];                   /* @1 @5 @10, strict rank */
-    double recall_pessimistic[3], recall_mid[3]; /* mid: rank = mean of strict and pessimistic */
+    struct interval recall_pessimistic[3], recall_mid[3]; /* mid: rank = mean of strict and pessimistic */
     struct interval mrr, median_rank;            /* ranks from 1 */
-    double mean_rank;
+    struct interval mean_rank;
     double temperature; /* the tau used for the five below */
     struct interval ece, ece_equal_mass, brier, nll;
-    double fitted_temperature, ece_fitted; /* tau of least NLL (positives' total mass), and the ECE it gives */
+    struct interval fitted_temperature, ece_fitted; /* tau of least NLL (positives' total mass), and the ECE it gives */
     int64_t n_fit; /* queries the fit used: all, or a seeded sample when the scores would not fit in memory */
     int n_bins_width, n_bins_mass;
     struct calibration_bin bins_width[EVAL_MAX_BINS], bins_mass[EVAL_MAX_BINS];

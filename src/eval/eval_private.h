@@ -80,7 +80,8 @@ struct fit_rows {
     bool *correct; /* [n] */
     int64_t filled;
 };
-int fit_temperature(const struct fit_rows *f, int n_bins, double *temperature, double *ece);
+int fit_temperature(const struct fit_rows *f, int n_bins, int64_t resamples, uint64_t seed,
+                    struct interval *temperature, struct interval *ece);
 
 /* ---- pairwise.c: sums over all pairs of rows, streamed -------------------------------------------------------- */
 

@@ -79,8 +79,7 @@ double ece_equal_mass(const double *confidence, const bool *correct, const int64
     return settle(bins, n_bins, n);
 }
 
-/* ---- the interval of the error
- * ---------------------------------------------------------------------------------------------- */
+/* ---- the interval of the error ---- */
 
 int ece_draws_open(struct ece_draws *e, const double *confidence, const bool *correct, int64_t n, int n_bins,
                    int64_t resamples)
@@ -139,50 +138,109 @@ struct interval ece_interval(struct ece_draws *e, double value)
     return i;
 }
 
-/* Mean over queries of -ln(mass of the positives) at temperature tau. */
+/* -ln(mass of the positives) of query i at temperature tau. */
+static double query_nll(const struct fit_rows *f, int64_t i, double tau)
+{
+    const float *gap = f->gap + i * f->m;
+    const uint8_t *hit = f->hit + i * f->m;
+    double all = 0, top = -INFINITY, mass = 0, cut = -50 * tau; /* e^-50 beside the 1 of the top item */
+    for (int64_t j = 0; j < f->m; j++) {
+        all += (double)gap[j] > cut ? exp((double)gap[j] / tau) : 0;
+        if (hit[j] && (double)gap[j] > top)
+            top = (double)gap[j];
+    }
+    for (int64_t j = 0; j < f->m; j++) /* relative to the best positive: never underflows */
+        mass += hit[j] ? exp(((double)gap[j] - top) / tau) : 0;
+    return log(all) - top / tau - log(mass);
+}
+
 static double mean_nll(const struct fit_rows *f, double tau)
 {
-    double sum = 0, cut = -50 * tau; /* e^-50 beside the 1 of the top item */
-    for (int64_t i = 0; i < f->filled; i++) {
-        const float *gap = f->gap + i * f->m;
-        const uint8_t *hit = f->hit + i * f->m;
-        double all = 0, top = -INFINITY, mass = 0;
-        for (int64_t j = 0; j < f->m; j++) {
-            all += (double)gap[j] > cut ? exp((double)gap[j] / tau) : 0;
-            if (hit[j] && (double)gap[j] > top)
-                top = (double)gap[j];
-        }
-        for (int64_t j = 0; j < f->m; j++) /* relative to the best positive: never underflows */
-            mass += hit[j] ? exp(((double)gap[j] - top) / tau) : 0;
-        sum += log(all) - top / tau - log(mass);
-    }
+    double sum = 0;
+    for (int64_t i = 0; i < f->filled; i++)
+        sum += query_nll(f, i, tau);
     return sum / (double)f->filled;
 }
 
-static double fitted_ece(const struct fit_rows *f, double tau, int n_bins)
+/* Calibration error at the fitted temperature, which its resamples keep: the interval is that of the error given tau.
+ */
+static int fitted_ece(const struct fit_rows *f, double tau, int n_bins, int64_t resamples, uint64_t seed,
+                      struct interval *out)
 {
     struct calibration_bin bins[EVAL_MAX_BINS];
-    double ece = (double)NAN;
-    double *confidence = mem_calloc((size_t)f->filled + 1, sizeof *confidence);
-    for (int64_t i = 0; confidence && i < f->filled; i++) {
+    struct ece_draws draws = {0};
+    int64_t n = f->filled;
+    double *confidence = mem_calloc((size_t)n + 1, sizeof *confidence);
+    uint32_t *counts = mem_calloc((size_t)n + 1, sizeof *counts);
+    int rc = confidence && counts ? ece_draws_open(&draws, confidence, f->correct, n, n_bins, resamples) : ERR_MEMORY;
+    if (rc < 0)
+        goto out;
+    for (int64_t i = 0; i < n; i++) {
         double all = 0;
         for (int64_t j = 0; j < f->m; j++)
             all += exp((double)f->gap[i * f->m + j] / tau);
         confidence[i] = 1 / all;
     }
-    if (confidence)
-        ece = ece_equal_width(confidence, f->correct, f->filled, n_bins, bins, NULL);
+    double value = ece_equal_width(confidence, f->correct, n, n_bins, bins, draws.bin_of);
+    for (int64_t b = 0; b < resamples; b++) {
+        struct rng g = rng_stream(seed, RNG_BOOTSTRAP, 0, (uint64_t)b);
+        bootstrap_counts(&g, n, counts);
+        ece_draws_add(&draws, counts);
+    }
+    *out = ece_interval(&draws, value);
+out:
+    ece_draws_close(&draws);
     mem_free(confidence);
-    return ece;
+    mem_free(counts);
+    return rc;
 }
 
-int fit_temperature(const struct fit_rows *f, int n_bins, double *temperature, double *ece)
+/* One Newton step of the fit from its optimum, on resampled queries: slope and curvature of each query's likelihood in
+ * ln tau (the one-step estimator of the bootstrap; docs/methods/measures.md, section 4). */
+struct one_step {
+    double at, *slope, *curvature;
+};
+
+static double one_step_tau(void *ctx, const int64_t *index, int64_t n)
+{
+    const struct one_step *o = ctx;
+    double slope = 0, curvature = 0;
+    for (int64_t i = 0; i < n; i++) {
+        slope += o->slope[index[i]];
+        curvature += o->curvature[index[i]];
+    }
+    return curvature > 0 ? exp(o->at - slope / curvature) : exp(o->at);
+}
+
+static int temperature_interval(const struct fit_rows *f, double tau, int64_t resamples, uint64_t seed,
+                                struct interval *out)
+{
+    const double h = 1e-3;
+    int64_t n = f->filled;
+    struct one_step o = {.at = log(tau),
+                         .slope = mem_calloc((size_t)n, sizeof(double)),
+                         .curvature = mem_calloc((size_t)n, sizeof(double))};
+    int rc = o.slope && o.curvature ? 0 : ERR_MEMORY;
+    for (int64_t i = 0; rc == 0 && i < n; i++) {
+        double low = query_nll(f, i, tau * exp(-h)), mid = query_nll(f, i, tau), high = query_nll(f, i, tau * exp(h));
+        o.slope[i] = (high - low) / (2 * h);
+        o.curvature[i] = (high - 2 * mid + low) / (h * h);
+    }
+    if (rc == 0)
+        *out = bootstrap_stat(one_step_tau, &o, n, resamples, seed);
+    mem_free(o.slope);
+    mem_free(o.curvature);
+    return rc;
+}
+
+int fit_temperature(const struct fit_rows *f, int n_bins, int64_t resamples, uint64_t seed,
+                    struct interval *temperature, struct interval *ece)
 {
     enum { GRID = 13, STEPS = 40 };
     const double low = log(1e-4), high = log(1e2), step = (high - low) / (GRID - 1), golden = (sqrt(5) - 1) / 2;
     double best = INFINITY;
     int at = 0;
-    *temperature = *ece = (double)NAN;
+    *temperature = *ece = (struct interval){(double)NAN, (double)NAN, (double)NAN};
     if (f->filled < 1 || f->m < 2)
         return 0;
     for (int i = 0; i < GRID; i++) {
@@ -213,7 +271,7 @@ int fit_temperature(const struct fit_rows *f, int n_bins, double *temperature, d
             fy = mean_nll(f, exp(y));
         }
     }
-    *temperature = exp((a + b) / 2);
-    *ece = fitted_ece(f, *temperature, n_bins);
-    return 0;
+    double tau = exp((a + b) / 2);
+    TRY(temperature_interval(f, tau, resamples, seed, temperature));
+    return fitted_ece(f, tau, n_bins, resamples, seed, ece);
 }

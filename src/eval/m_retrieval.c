@@ -224,10 +224,19 @@ static int run_pass(struct pass *p)
     return rc;
 }
 
-/* ---- summary --------------------------------------------------------------------------------------------------------
- */
+/* ---- summary ---- */
 
-enum stat { S_R1, S_R5, S_R10, S_MRR, S_MEDIAN, S_BRIER, S_NLL, N_STATS };
+enum stat {
+    S_R1,
+    S_PESSIMISTIC = S_R1 + 3,
+    S_MID = S_PESSIMISTIC + 3,
+    S_MRR = S_MID + 3,
+    S_MEDIAN,
+    S_MEAN,
+    S_BRIER,
+    S_NLL,
+    N_STATS
+};
 
 struct summary {
     const struct retrieval *r;
@@ -279,8 +288,12 @@ static void all_stats(const struct summary *s, const uint32_t *counts, double v[
     double sum[N_STATS] = {0}, n = (double)r->n_queries;
     for (int64_t q = 0; q < r->n_queries; q++) {
         double w = counts ? (double)counts[q] : 1;
-        for (int k = 0; k < 3; k++)
+        for (int k = 0; k < 3; k++) {
             sum[S_R1 + k] += r->rank[q] < recall_at[k] ? w : 0;
+            sum[S_PESSIMISTIC + k] += r->rank_pessimistic[q] < recall_at[k] ? w : 0;
+            sum[S_MID + k] += (double)r->rank[q] + r->rank_pessimistic[q] < 2.0 * (double)recall_at[k] ? w : 0;
+        }
+        sum[S_MEAN] += w * (1.0 + r->rank[q]);
         sum[S_MRR] += w * s->inverse_rank[q];
         sum[S_BRIER] += w * r->query_brier[q];
         sum[S_NLL] += w * r->query_nll[q];
@@ -315,18 +328,6 @@ static int summary_open(struct summary *s, int64_t n, int64_t resamples)
     return ok ? 0 : ERR_MEMORY;
 }
 
-static void plain_means(struct retrieval *r)
-{
-    double n = (double)r->n_queries;
-    for (int64_t q = 0; q < r->n_queries; q++) {
-        for (int k = 0; k < 3; k++) {
-            r->recall_pessimistic[k] += (r->rank_pessimistic[q] < recall_at[k]) / n;
-            r->recall_mid[k] += ((double)r->rank[q] + r->rank_pessimistic[q] < 2.0 * (double)recall_at[k]) / n;
-        }
-        r->mean_rank += (1.0 + r->rank[q]) / n;
-    }
-}
-
 static void summary_close(struct summary *s)
 {
     ece_draws_close(&s->width);
@@ -341,8 +342,16 @@ static void summary_close(struct summary *s)
 static int summarise(struct retrieval *r, const bool *correct, int64_t resamples, uint64_t seed)
 {
     struct summary s = {.r = r};
-    struct interval *into[N_STATS] = {&r->recall[0],   &r->recall[1], &r->recall[2], &r->mrr,
-                                      &r->median_rank, &r->brier,     &r->nll};
+    struct interval *into[N_STATS] = {[S_MRR] = &r->mrr,
+                                      [S_MEDIAN] = &r->median_rank,
+                                      [S_MEAN] = &r->mean_rank,
+                                      [S_BRIER] = &r->brier,
+                                      [S_NLL] = &r->nll};
+    for (int k = 0; k < 3; k++) {
+        into[S_R1 + k] = &r->recall[k];
+        into[S_PESSIMISTIC + k] = &r->recall_pessimistic[k];
+        into[S_MID + k] = &r->recall_mid[k];
+    }
     double value[N_STATS], v[N_STATS], error, error_mass;
     int64_t n = r->n_queries;
     int rc = summary_open(&s, n, resamples);
@@ -370,11 +379,10 @@ static int summarise(struct retrieval *r, const bool *correct, int64_t resamples
     }
     for (int k = 0; k < N_STATS; k++)
         *into[k] = bootstrap_interval(value[k], s.draws[k], resamples);
-    for (int k = 0; k < 3; k++)
-        bootstrap_widen_share(&r->recall[k], n);
+    for (int k = S_R1; k < S_MRR; k++)
+        bootstrap_widen_share(into[k], n);
     r->ece = ece_interval(&s.width, error);
     r->ece_equal_mass = ece_interval(&s.mass, error_mass);
-    plain_means(r);
 out:
     summary_close(&s);
     return rc;
@@ -386,10 +394,10 @@ static void all_missing(struct retrieval *r)
     const struct interval none = {MISSING, MISSING, MISSING};
     for (int k = 0; k < 3; k++) {
         r->recall[k] = none;
-        r->recall_pessimistic[k] = r->recall_mid[k] = MISSING;
+        r->recall_pessimistic[k] = r->recall_mid[k] = none;
     }
-    r->mrr = r->median_rank = r->ece = r->ece_equal_mass = r->brier = r->nll = none;
-    r->mean_rank = r->fitted_temperature = r->ece_fitted = MISSING;
+    r->mrr = r->median_rank = r->mean_rank = r->ece = r->ece_equal_mass = r->brier = r->nll = none;
+    r->fitted_temperature = r->ece_fitted = none;
     for (int b = 0; b < EVAL_MAX_BINS; b++)
         r->bins_width[b] = r->bins_mass[b] = (struct calibration_bin){0, MISSING, MISSING};
 }
@@ -426,7 +434,7 @@ int eval_retrieval(const struct set *s, int direction, const struct eval_opt *op
         goto out;
     }
     r.n_fit = p.fit.filled;
-    rc = fit_temperature(&p.fit, r.n_bins_width, &r.fitted_temperature, &r.ece_fitted);
+    rc = fit_temperature(&p.fit, r.n_bins_width, bootstrap_resamples(opt), seed, &r.fitted_temperature, &r.ece_fitted);
     if (rc == 0)
         rc = summarise(&r, p.correct, bootstrap_resamples(opt), seed);
 out:

@@ -74,15 +74,18 @@ static int put_recalls(json_t *o, const struct retrieval *r, const char *why)
 {
     static const char *const at[3] = {"1", "5", "10"};
     json_t *recall = json_object(), *ci = json_object(), *pessimistic = json_object(), *mid = json_object();
+    json_t *pessimistic_ci = json_object(), *mid_ci = json_object();
     int bad = 0;
     bad |= json_object_set_new(o, "recall", recall);
     bad |= json_object_set_new(o, "recall_ci", ci);
     bad |= json_object_set_new(o, "recall_pessimistic", pessimistic);
+    bad |= json_object_set_new(o, "recall_pessimistic_ci", pessimistic_ci);
     bad |= json_object_set_new(o, "recall_mid", mid);
+    bad |= json_object_set_new(o, "recall_mid_ci", mid_ci);
     for (int k = 0; bad == 0 && k < 3; k++) {
         bad |= put_both(recall, ci, at[k], r->recall[k], why);
-        bad |= result_put(pessimistic, at[k], r->recall_pessimistic[k], why);
-        bad |= result_put(mid, at[k], r->recall_mid[k], why);
+        bad |= put_both(pessimistic, pessimistic_ci, at[k], r->recall_pessimistic[k], why);
+        bad |= put_both(mid, mid_ci, at[k], r->recall_mid[k], why);
     }
     return bad;
 }
@@ -102,14 +105,14 @@ json_t *retrieval_to_json(const struct retrieval *r)
     int bad = put_recalls(o, r, why);
     bad |= put_both(o, ci, "mrr", r->mrr, why);
     bad |= put_both(o, ci, "median_rank", r->median_rank, why);
-    bad |= result_put(o, "mean_rank", r->mean_rank, why);
+    bad |= put_both(o, ci, "mean_rank", r->mean_rank, why);
     bad |= put_both(o, ci, "ece", r->ece, why);
     bad |= put_both(o, ci, "ece_equal_mass", r->ece_equal_mass, why);
     bad |= put_both(o, ci, "brier", r->brier, why);
     bad |= put_both(o, ci, "nll", r->nll, why);
     bad |= result_put(o, "temperature", r->temperature, why);
-    bad |= result_put(o, "fitted_temperature", r->fitted_temperature, no_fit);
-    bad |= result_put(o, "ece_fitted", r->ece_fitted, no_fit);
+    bad |= put_both(o, ci, "fitted_temperature", r->fitted_temperature, no_fit);
+    bad |= put_both(o, ci, "ece_fitted", r->ece_fitted, no_fit);
     bad |= json_object_set_new(o, "n_fit", json_integer((json_int_t)r->n_fit));
     bad |= json_object_set_new(o, "ci", ci);
     bad |= json_object_set_new(o, "bins_equal_width", bins_to_json(r->bins_width, r->n_bins_width));

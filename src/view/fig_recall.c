@@ -31,9 +31,9 @@ static void draw_bar(struct str *b, const struct retrieval *r, double chance, in
             svg_path_end(b, false);
             label = fmin(top, hi);
         }
-        if (isfinite(r->recall_pessimistic[i]) && r->recall_pessimistic[i] < v.value - 0.002)
-            svg_line(b, "s-card mean dash", x, scale_at(y, r->recall_pessimistic[i]), x + w,
-                     scale_at(y, r->recall_pessimistic[i]));
+        if (isfinite(r->recall_pessimistic[i].value) && r->recall_pessimistic[i].value < v.value - 0.002)
+            svg_line(b, "s-card mean dash", x, scale_at(y, r->recall_pessimistic[i].value), x + w,
+                     scale_at(y, r->recall_pessimistic[i].value));
         svg_text(b, "big", mid, label - 9, 'm', "%s", word_pct(v.value).s);
     } else {
         svg_text(b, "big", mid, y->p0 - 10, 'm', "–");
@@ -68,7 +68,7 @@ static void draw_direction(const struct ctx *c, struct fig *f, bool from_text)
         str_add(&p->desc, "Right one in the top %d: %s. ", cutoffs[i], word_pct_ci(r->recall[i]).s);
         str_add(&f->tsv, "%s\t%d\t%s\t%s\t%s\t%s\t%s\t%lld\t%lld\n", from_text ? "text_to_image" : "image_to_text",
                 cutoffs[i], word_raw(r->recall[i].value).s, word_raw(r->recall[i].low).s, word_raw(r->recall[i].high).s,
-                word_raw(r->recall_pessimistic[i]).s, word_raw(ctx_chance(c, from_text, cutoffs[i])).s,
+                word_raw(r->recall_pessimistic[i].value).s, word_raw(ctx_chance(c, from_text, cutoffs[i])).s,
                 (long long)r->n_queries, (long long)r->n_gallery);
     }
 }

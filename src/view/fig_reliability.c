@@ -83,10 +83,10 @@ static void draw_direction(struct fig *f, const struct retrieval *r, bool from_t
     svg_text(&p->s, "", 0, 38, 's', "calibration error %s at temperature %s", word_num_ci(r->ece, 3).s,
              word_num(r->temperature, 4).s);
     svg_text(&p->s, "", 0, 57, 's', "with bins of equal mass %s", word_num_ci(r->ece_equal_mass, 3).s);
-    if (isfinite(r->fitted_temperature) && r->fitted_temperature > 0)
-        svg_text(&p->s, r->ece_fitted < r->ece.value ? "b f-good-ink" : "", 0, 76, 's',
-                 "%s at temperature %s, of highest likelihood", word_num(r->ece_fitted, 3).s,
-                 word_num(r->fitted_temperature, 4).s);
+    if (isfinite(r->fitted_temperature.value))
+        svg_text(&p->s, r->ece_fitted.value < r->ece.value ? "b f-good-ink" : "", 0, 76, 's',
+                 "%s at temperature %s, of highest likelihood", word_num_ci(r->ece_fitted, 3).s,
+                 word_num(r->fitted_temperature.value, 4).s);
     axis_left(&p->s, &y, X0, W - 4, 5, AXIS_PERCENT, NULL);
     draw_bins(&p->s, r, &x, &y, colour);
     svg_line(&p->s, "base", X0, y.p0, W - 4, y.p0);
@@ -94,8 +94,8 @@ static void draw_direction(struct fig *f, const struct retrieval *r, bool from_t
     svg_text(&p->s, "small label", X0 + 8, y.p1 + 14, 's', "share that is right");
     svg_text(&p->s, "small label", X0 + 8, H - 112, 's', "queries");
     str_add(&p->desc, "Expected calibration error %s at temperature %s; %s at the fitted temperature %s.",
-            word_num_ci(r->ece, 3).s, word_num(r->temperature, 4).s, word_num(r->ece_fitted, 3).s,
-            word_num(r->fitted_temperature, 4).s);
+            word_num_ci(r->ece, 3).s, word_num(r->temperature, 4).s, word_num_ci(r->ece_fitted, 3).s,
+            word_num_ci(r->fitted_temperature, 4).s);
 }
 
 int fig_reliability(struct ctx *c, struct fig *f)

@@ -127,9 +127,11 @@ static void say_confidence(const struct ctx *c, struct str *h)
             what, word_pct(conf).s, word_pct(acc).s, word_num(r->ece.value, 3).s);
     add_ci(h, word_ci(r->ece, 3));
     str_add_c(h, ')');
-    if (isfinite(r->fitted_temperature) && isfinite(r->ece_fitted) && r->ece_fitted < r->ece.value - 0.005)
+    if (isfinite(r->fitted_temperature.value) && isfinite(r->ece_fitted.value) &&
+        r->ece_fitted.value < r->ece.value - 0.005)
         str_add(h, "; temperature %s in place of %s would bring the error on these queries to <b>%s</b>",
-                word_num(r->fitted_temperature, 4).s, word_num(r->temperature, 4).s, word_num(r->ece_fitted, 3).s);
+                word_num(r->fitted_temperature.value, 4).s, word_num(r->temperature, 4).s,
+                word_num(r->ece_fitted.value, 3).s);
     str_add(h, c->in.set->n_pairs > r->n_queries ? "; texts with several right pictures spread theirs over them.</li>\n"
                                                  : ".</li>\n");
 }
@@ -196,8 +198,7 @@ void tiles_add(const struct ctx *c, struct str *h)
     str_add(h, "</ul>\n");
 }
 
-/* ---- the table
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the table ---- */
 
 enum { SHARE = -1 }; /* in place of a number of decimals: per cent */
 
@@ -216,11 +217,6 @@ static void row(const struct ctx *c, struct str *h, const char *name, struct int
             value.s, ci.s[0] ? ci.s : "–", has(v) ? note : why_missing(c));
 }
 
-static struct interval point(double x)
-{
-    return (struct interval){x, (double)NAN, (double)NAN};
-}
-
 static void retrieval_rows(const struct ctx *c, struct str *h, const struct retrieval *r, const char *heading)
 {
     char note[400];
@@ -231,10 +227,10 @@ static void retrieval_rows(const struct ctx *c, struct str *h, const struct retr
     row(c, h, "recall at 5", r->recall[1], SHARE, "");
     row(c, h, "recall at 10", r->recall[2], SHARE, "");
     snprintf(note, sizeof note, "%s queries have a tie", word_count(r->n_ties).s);
-    row(c, h, "recall at 1, ties against", point(r->recall_pessimistic[0]), SHARE, note);
+    row(c, h, "recall at 1, ties against", r->recall_pessimistic[0], SHARE, note);
     row(c, h, "mean reciprocal rank", r->mrr, 4, "1 is best");
     row(c, h, "median rank", r->median_rank, 1, "1 is best");
-    row(c, h, "mean rank", point(r->mean_rank), 1, "");
+    row(c, h, "mean rank", r->mean_rank, 1, "");
     snprintf(note, sizeof note, "%d bins of equal width, temperature %s", r->n_bins_width,
              word_num(r->temperature, 4).s);
     row(c, h, "expected calibration error", r->ece, 4, note);
@@ -243,8 +239,8 @@ static void retrieval_rows(const struct ctx *c, struct str *h, const struct retr
     row(c, h, "Brier score", r->brier, 4, "0 is best");
     row(c, h, "negative log-likelihood", r->nll, 4, "natural logarithm; 0 is best");
     snprintf(note, sizeof note, "fitted on these queries by likelihood; gives a calibration error of %s",
-             word_num(r->ece_fitted, 4).s);
-    row(c, h, "fitted temperature", point(r->fitted_temperature), 4, note);
+             word_num_ci(r->ece_fitted, 4).s);
+    row(c, h, "fitted temperature", r->fitted_temperature, 4, note);
 }
 
 void numbers_add(const struct ctx *c, struct str *h)

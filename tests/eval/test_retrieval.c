@@ -62,12 +62,12 @@ static void golden(void **state)
             snprintf(key, sizeof key, "R@%s", at[k]);
             near(r.recall[k].value, golden_number(e, key), 1e-9, key);
             snprintf(key, sizeof key, "R@%s_pessimistic", at[k]);
-            near(r.recall_pessimistic[k], golden_number(e, key), 1e-9, key);
+            near(r.recall_pessimistic[k].value, golden_number(e, key), 1e-9, key);
             snprintf(key, sizeof key, "R@%s_mid_rank", at[k]);
-            near(r.recall_mid[k], golden_number(e, key), 1e-9, key);
+            near(r.recall_mid[k].value, golden_number(e, key), 1e-9, key);
         }
         near(r.mrr.value, golden_number(e, "mean_reciprocal_rank"), 1e-9, "mrr");
-        near(r.mean_rank, golden_number(e, "mean_rank_1based"), 1e-9, "mean rank");
+        near(r.mean_rank.value, golden_number(e, "mean_rank_1based"), 1e-9, "mean rank");
         near(r.median_rank.value, golden_number(e, "median_rank_1based"), 1e-9, "median rank");
         near((double)r.n_ties, golden_number(e, "queries_with_ties"), 0, "ties");
         near(r.ece.value, golden_number(e, "ece_15_equal_width"), 1e-8, "ece");
@@ -80,7 +80,7 @@ static void golden(void **state)
         assert_true(r.recall[0].low <= r.recall[0].value && r.recall[0].value <= r.recall[0].high);
         assert_true(r.ece.low <= r.ece.value && r.ece.value <= r.ece.high && r.ece.low < r.ece.high);
         assert_true(r.ece_equal_mass.low <= r.ece_equal_mass.value && r.ece_equal_mass.value <= r.ece_equal_mass.high);
-        assert_true(r.fitted_temperature > 1e-4 && r.fitted_temperature < 1);
+        assert_true(r.fitted_temperature.value > 1e-4 && r.fitted_temperature.value < 1);
         retrieval_free(&r);
     }
     set_close(&s);
@@ -158,44 +158,74 @@ static void large_gallery_is_exact(void **state)
     mem_free(q);
 }
 
-/* Scores drawn so that the softmax at tau 0.05 is the truth: the fit must find it. */
-static void temperature_is_found(void **state)
+enum { DRAWN = 3000, CHOICES = 8 };
+
+static void open_drawn(struct fit_rows *f)
 {
-    (void)state;
-    enum { N = 3000, M = 8 };
-    struct fit_rows f = {.n = N, .m = M, .filled = N};
-    f.gap = mem_calloc(N * M, sizeof *f.gap);
-    f.hit = mem_calloc(N * M, 1);
-    f.correct = mem_calloc(N, sizeof *f.correct);
-    struct rng r = rng_stream(7, RNG_TEST, 0, 0);
-    for (int i = 0; i < N; i++) {
-        double s[M], top = -1, z = 0, u;
+    *f = (struct fit_rows){.n = DRAWN, .m = CHOICES};
+    f->gap = mem_calloc(DRAWN * CHOICES, sizeof *f->gap);
+    f->hit = mem_calloc(DRAWN * CHOICES, 1);
+    f->correct = mem_calloc(DRAWN, sizeof *f->correct);
+}
+
+static void close_drawn(struct fit_rows *f)
+{
+    mem_free(f->gap);
+    mem_free(f->hit);
+    mem_free(f->correct);
+}
+
+/* n queries whose softmax at tau 0.05 is the truth. */
+static void draw_queries(struct fit_rows *f, int n, uint64_t seed)
+{
+    struct rng r = rng_stream(seed, RNG_TEST, 0, 0);
+    f->filled = n;
+    memset(f->hit, 0, DRAWN * CHOICES);
+    for (int i = 0; i < n; i++) {
+        double s[CHOICES], top = -1, z = 0, u;
         int at = 0, hit = 0;
-        for (int j = 0; j < M; j++) {
+        for (int j = 0; j < CHOICES; j++) {
             s[j] = 0.1 * rng_normal(&r);
             at = s[j] > top ? j : at;
             top = fmax(top, s[j]);
         }
-        for (int j = 0; j < M; j++)
+        for (int j = 0; j < CHOICES; j++)
             z += exp((s[j] - top) / 0.05);
         u = rng_uniform(&r) * z;
-        for (hit = 0; hit < M - 1; hit++) {
+        for (hit = 0; hit < CHOICES - 1; hit++) {
             u -= exp((s[hit] - top) / 0.05);
             if (u <= 0)
                 break;
         }
-        for (int j = 0; j < M; j++)
-            f.gap[i * M + j] = (float)(s[j] - top);
-        f.hit[i * M + hit] = 1;
-        f.correct[i] = hit == at;
+        for (int j = 0; j < CHOICES; j++)
+            f->gap[i * CHOICES + j] = (float)(s[j] - top);
+        f->hit[i * CHOICES + hit] = 1;
+        f->correct[i] = hit == at;
     }
-    double tau, ece;
-    assert_int_equal(fit_temperature(&f, 15, &tau, &ece), 0);
-    near(tau, 0.05, 0.004, "fitted temperature");
-    assert_true(ece < 0.03);
-    mem_free(f.gap);
-    mem_free(f.hit);
-    mem_free(f.correct);
+}
+
+/* The fit finds the temperature of the truth, and its interval holds it as often as promised. */
+static void temperature_is_found(void **state)
+{
+    (void)state;
+    enum { RUNS = 200 };
+    struct fit_rows f;
+    struct interval tau, ece;
+    int held = 0;
+    open_drawn(&f);
+    draw_queries(&f, DRAWN, 7);
+    assert_int_equal(fit_temperature(&f, 15, 200, 1, &tau, &ece), 0);
+    near(tau.value, 0.05, 0.004, "fitted temperature");
+    assert_true(tau.low < tau.value && tau.value < tau.high && tau.high - tau.low < 0.01);
+    assert_true(ece.value < 0.03 && ece.low <= ece.value && ece.value <= ece.high);
+    for (int i = 0; i < RUNS; i++) {
+        draw_queries(&f, 150, 100 + (uint64_t)i);
+        assert_int_equal(fit_temperature(&f, 15, 200, 1, &tau, &ece), 0);
+        held += tau.low <= 0.05 && 0.05 <= tau.high;
+    }
+    print_message("the interval of the fitted temperature held the truth in %d of %d\n", held, RUNS);
+    assert_true(held >= 0.90 * RUNS && held <= 0.99 * RUNS);
+    close_drawn(&f);
 }
 
 /* Groups of equal mass: the first n mod B are one larger, in the order given, and every query knows its group. */
@@ -272,7 +302,7 @@ static void degenerate(void **state)
     struct set *s = make_set(x, 0, x, 3, 2, NULL, 0); /* one side empty */
     for (int way = 0; way < 2; way++) {
         assert_int_equal(eval_retrieval(s, way, NULL, &r), 0);
-        assert_true(isnan(r.recall[0].value) && isnan(r.ece.value) && isnan(r.fitted_temperature));
+        assert_true(isnan(r.recall[0].value) && isnan(r.ece.value) && isnan(r.fitted_temperature.value));
         json_t *o = retrieval_to_json(&r);
         assert_true(json_is_null(json_object_get(json_object_get(o, "recall"), "1")));
         assert_true(json_is_string(json_object_get(json_object_get(o, "recall"), "why")));
@@ -287,14 +317,14 @@ static void degenerate(void **state)
     near(r.confidence[0], 1, 1e-12, "confidence");
     near(r.recall[0].low, 0.025, 1e-12, "one right query proves little");
     near(r.recall[0].high, 1, 0, "upper end");
-    assert_true(isnan(r.fitted_temperature));
+    assert_true(isnan(r.fitted_temperature.value));
     retrieval_free(&r);
     set_close(&s);
     const float same[6] = {1, 1, 1, 1, 1, 1};
     s = make_set(same, 3, same, 3, 2, NULL, -1); /* all rows equal: ties everywhere */
     assert_int_equal(eval_retrieval(s, 0, NULL, &r), 0);
     near(r.recall[0].value, 1, 0, "strict recall");
-    near(r.recall_pessimistic[0], 0, 0, "pessimistic recall");
+    near(r.recall_pessimistic[0].value, 0, 0, "pessimistic recall");
     near(r.nll.value, log(3), 1e-12, "nll");
     assert_int_equal(r.n_ties, 3);
     retrieval_free(&r);

@@ -74,7 +74,7 @@ static void test_nothing_known(void **state)
                                    .text_text = none()};
     for (int i = 0; i < 2; i++) {
         w.r[i] = (struct retrieval){
-            .n_without = 1, .ece = none(), .temperature = (double)NAN, .fitted_temperature = (double)NAN};
+            .n_without = 1, .ece = none(), .temperature = (double)NAN, .fitted_temperature = none()};
         for (int k = 0; k < 3; k++)
             w.r[i].recall[k] = none();
     }
@@ -145,9 +145,9 @@ static void test_fitted_error_is_not_always_good(void **state)
     for (int worse = 0; worse < 2; worse++) {
         struct str svg = {0};
         for (int k = 0; k < 2; k++)
-            w.r[k].ece_fitted = worse ? 0.2 : 0.02;
+            w.r[k].ece_fitted = iv(worse ? 0.2 : 0.02);
         assert_int_equal(figure_svg("reliability", &in, &svg, NULL), 0);
-        assert_non_null(strstr(svg.s, worse ? ">0.200 at temperature" : ">0.020 at temperature"));
+        assert_non_null(strstr(svg.s, worse ? ">0.200 [" : ">0.020 ["));
         assert_true(!strstr(svg.s, "class=\"b f-good-ink\"") == (worse == 1));
         str_free(&svg);
     }

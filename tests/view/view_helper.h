@@ -90,10 +90,10 @@ static inline void retrieval_fill(struct world *w, struct retrieval *r, int64_t 
     *r = (struct retrieval){
         .n_queries = queries, .n_gallery = gallery, .n_ties = 2, .n_bins_width = 15, .n_bins_mass = 10};
     for (int i = 0; i < 3; i++)
-        r->recall[i] = iv(0.5 + 0.15 * i), r->recall_pessimistic[i] = 0.45 + 0.15 * i;
-    r->mrr = iv(0.6), r->median_rank = iv(1), r->mean_rank = 3.5, r->temperature = 0.01;
+        r->recall[i] = iv(0.5 + 0.15 * i), r->recall_pessimistic[i] = iv(0.45 + 0.15 * i);
+    r->mrr = iv(0.6), r->median_rank = iv(1), r->mean_rank = iv(3.5), r->temperature = 0.01;
     r->ece = iv(0.12), r->ece_equal_mass = iv(0.1), r->brier = iv(0.4), r->nll = iv(1.5);
-    r->fitted_temperature = 0.03, r->ece_fitted = 0.02;
+    r->fitted_temperature = iv(0.03), r->ece_fitted = iv(0.02);
     for (int i = 0; i < 15; i++)
         r->bins_width[i] = (struct calibration_bin){i * i, (i + 0.2) / 15, (i + 0.5) / 15};
     for (int i = 0; i < 10; i++)
