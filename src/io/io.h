@@ -33,6 +33,8 @@ int path_cache(char *out, size_t n, const char *name);     /* $XDG_CACHE_HOME/me
 
 /* Refuse an existing output with ERR_EXISTS and advice, unless force. */
 int path_check_output(const char *path, bool force);
+/* ERR_SPACE when the file system of an existing folder has less free than a job is going to write there. */
+int path_check_space(const char *folder, int64_t bytes);
 
 struct atomic_file;
 int atomic_open(struct atomic_file **f, const char *path);

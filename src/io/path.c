@@ -11,6 +11,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
 #define PATH_BYTES 4096
@@ -130,4 +131,16 @@ int path_check_output(const char *path, bool force)
     if (!S_ISREG(st.st_mode) && !S_ISDIR(st.st_mode) && !S_ISLNK(st.st_mode))
         return 0; /* a device or pipe is written through, nothing is lost */
     FAIL(ERR_EXISTS, "%s: exists already; give another name, or --force to replace it", path);
+}
+
+int path_check_space(const char *folder, int64_t bytes)
+{
+    struct statvfs v;
+    if (statvfs(folder, &v) != 0)
+        return 0; /* no answer: writing will tell */
+    double there = (double)v.f_bavail * (double)v.f_frsize;
+    if ((double)bytes > there)
+        FAIL(ERR_SPACE, "%s: %.1f MB will be written, %.1f MB are free; free some space or choose another place", folder,
+             (double)bytes / 1e6, there / 1e6);
+    return 0;
 }

@@ -97,6 +97,11 @@ static int write_manifest(const char *dir, const struct optimizer *o, const stru
     return rc;
 }
 
+int64_t checkpoint_bytes(const struct params *p, bool average)
+{
+    return (KEEP + 1) * (average ? 4 : 3) * p->n_slab * (int64_t)dtype_size(p->real);
+}
+
 int checkpoint_save(const char *run, const struct model *m, const struct optimizer *o, const void *average,
                     const struct cursor *c, const json_t *config)
 {

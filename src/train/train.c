@@ -265,6 +265,8 @@ static int open_run(struct run *r)
                                          .background = o->background,
                                          .rotate = o->rotate}};
     struct step_opt step = {.chunk = o->chunk, .low = job->low};
+    /* A disk that is too small shall tell before the hours, not after. */
+    TRY(path_check_space(rundir_path(job->run), checkpoint_bytes(&r->m->params, o->average > 0)));
     TRY(loader_open(&r->loader, job->data, r->m->tokenizer, &r->m->preprocess, &loader));
     r->steps_per_epoch = loader_steps(r->loader);
     r->total = r->steps_per_epoch * o->epochs;

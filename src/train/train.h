@@ -50,6 +50,8 @@ struct cursor {
     int64_t epoch, step, done, best_epoch;
     double loss_mean, best;
 };
+/* What the checkpoints of a run take at most: those kept, and the next one before the oldest goes. */
+int64_t checkpoint_bytes(const struct params *p, bool average);
 int checkpoint_save(const char *run, const struct model *m, const struct optimizer *o, const void *average,
                     const struct cursor *c, const json_t *config);
 /* The newest complete one; *found false when there is none. Refuses one whose configuration differs. */

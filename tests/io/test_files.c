@@ -130,6 +130,9 @@ static void folders(void **state UNUSED)
     assert_int_equal(path_check_output(in_scratch("d"), true), 0);
     assert_int_equal(path_check_output(in_scratch("no"), false), 0);
     assert_int_equal(path_check_output("/dev/null", false), 0);
+    assert_int_equal(path_check_space(in_scratch("."), 1), 0);
+    assert_int_equal(path_check_space(in_scratch("."), INT64_MAX), ERR_SPACE);
+    assert_non_null(strstr(err_text(), "are free"));
     assert_int_equal(symlink("nowhere", in_scratch("d/link")), 0);
     assert_int_equal(path_check_output(in_scratch("d/link"), false), ERR_EXISTS);
     assert_int_equal(symlink(scratch, in_scratch("d/up")), 0);
