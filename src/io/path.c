@@ -140,7 +140,7 @@ int path_check_space(const char *folder, int64_t bytes)
         return 0; /* no answer: writing will tell */
     double there = (double)v.f_bavail * (double)v.f_frsize;
     if ((double)bytes > there)
-        FAIL(ERR_SPACE, "%s: %.1f MB will be written, %.1f MB are free; free some space or choose another place", folder,
-             (double)bytes / 1e6, there / 1e6);
+        FAIL(ERR_SPACE, "%s: %.1f MB will be written, %.1f MB are free; free some space or choose another place",
+             folder, (double)bytes / 1e6, there / 1e6);
     return 0;
 }
