@@ -127,14 +127,3 @@ out:
     mem_free(v);
     return out;
 }
-
-json_t *interval_to_json(struct interval i)
-{
-    json_t *o = json_object();
-    if (!o)
-        return NULL;
-    json_object_set_new(o, "value", json_number(i.value));
-    json_object_set_new(o, "low", json_number(i.low));
-    json_object_set_new(o, "high", json_number(i.high));
-    return o;
-}

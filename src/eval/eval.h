@@ -38,9 +38,9 @@ struct calibration_bin {
 };
 struct retrieval {
     int64_t n_queries, n_gallery, n_without, n_ties;
-    struct interval recall[3];                   /* @1 @5 @10, strict rank */
+    struct interval recall[3];                            /* @1 @5 @10, strict rank */
     struct interval recall_pessimistic[3], recall_mid[3]; /* mid: rank = mean of strict and pessimistic */
-    struct interval mrr, median_rank;            /* ranks from 1 */
+    struct interval mrr, median_rank;                     /* ranks from 1 */
     struct interval mean_rank;
     double temperature; /* the tau used for the five below */
     struct interval ece, ece_equal_mass, brier, nll;
@@ -58,6 +58,8 @@ struct retrieval {
 int eval_retrieval(const struct set *s, int direction, const struct eval_opt *opt, struct retrieval *out);
 void retrieval_free(struct retrieval *r);
 json_t *retrieval_to_json(const struct retrieval *r); /* keys of cli.md: recall, recall_ci, mrr … */
+/* Both directions, by name: {"image_to_text": r[0], "text_to_image": r[1]}. */
+json_t *retrieval_both_to_json(const struct retrieval r[2]);
 
 /* ---- geometry (m_geometry.c) ---------------------------------------------------------------------------------- */
 
@@ -96,6 +98,5 @@ struct interval bootstrap_mean(const double *values, int64_t n, int64_t resample
 /* General: stat(ctx, index[n]) for resampled indices; value is stat of the identity. */
 struct interval bootstrap_stat(double (*stat)(void *ctx, const int64_t *index, int64_t n), void *ctx, int64_t n,
                                int64_t resamples, uint64_t seed);
-json_t *interval_to_json(struct interval i); /* {"value":…, "low":…, "high":…} */
 
 #endif

@@ -7,7 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { CHUNK_IMAGES = 16, CHUNK_TEXTS = 256 };
+enum { CHUNK_TEXTS = 256 };
 
 static int copy_out(struct tape *t, const struct tensor *x, int64_t n, int64_t d, float *out)
 {
@@ -41,21 +41,13 @@ static int plain_tape(struct model *m, bool low, struct tape **out)
 int model_embed_pixels(struct model *m, const float *pixels, int64_t n, bool low, float *out)
 {
     struct tape *t;
-    int64_t size = m->image_size, each = 3 * size * size;
+    int64_t each = 3 * m->image_size * m->image_size;
     int rc = plain_tape(m, low, &t);
-    for (int64_t i = 0; rc == 0 && i < n; i += CHUNK_IMAGES) {
-        int64_t k = n - i < CHUNK_IMAGES ? n - i : CHUNK_IMAGES;
+    for (int64_t i = 0; rc == 0 && i < n; i += MODEL_GRAIN) {
+        int64_t k = n - i < MODEL_GRAIN ? n - i : MODEL_GRAIN;
         tape_reset(t);
-        const void *data = pixels + i * each;
-        struct tensor *x;
-        if (m->engine->real == DT_F64) { /* the double engine is for tests: widen on the tape */
-            x = t_new(t, SHAPE(k, 3, size, size));
-            rc = x ? dtype_convert(DT_F64, x->data, DT_F32, data, (size_t)(k * each)) : ERR_MEMORY;
-        } else {
-            x = t_input(t, SHAPE(k, 3, size, size), data);
-        }
-        if (rc == 0)
-            rc = copy_out(t, model_encode_image(m, x), k, m->embed, out + i * m->embed);
+        rc = copy_out(t, model_encode_image(m, model_pixels(m, t, pixels + i * each, k)), k, m->embed,
+                      out + i * m->embed);
     }
     TRY(rc);
     return check_rows(out, n, m->embed, "picture");

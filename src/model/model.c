@@ -292,6 +292,17 @@ double model_logit_scale(const struct model *m)
     return s < 1.0 ? 1.0 : s > 100.0 ? 100.0 : s;
 }
 
+struct tensor *model_pixels(const struct model *m, struct tape *t, const float *pixels, int64_t n)
+{
+    int64_t size = m->image_size;
+    if (tape_engine(t)->real == DT_F32)
+        return t_input(t, SHAPE(n, 3, size, size), pixels);
+    struct tensor *x = t_new(t, SHAPE(n, 3, size, size));
+    if (x && dtype_convert(tape_engine(t)->real, x->data, DT_F32, pixels, (size_t)x->n) < 0)
+        return NULL;
+    return x;
+}
+
 struct tensor *model_encode_image(const struct model *m, struct tensor *pixels)
 {
     return t_l2_normalize(m->family->encode_image(m, pixels));

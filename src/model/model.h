@@ -91,6 +91,12 @@ int model_find(char *out, size_t n, const char *name); /* folder of a model path
 struct tensor *model_encode_image(const struct model *m, struct tensor *pixels);
 struct tensor *model_encode_text(const struct model *m, struct tape *t, const int32_t *ids, int64_t n, int64_t context);
 
+/* Pictures that pass the towers at once where nothing else decides it: a layer of so few stays in the processor's cache
+ * (SPEED.md). */
+enum { MODEL_GRAIN = 16 };
+/* pixels [n,3,H,W] as an input of the tape: in place, or widened on a double engine. */
+struct tensor *model_pixels(const struct model *m, struct tape *t, const float *pixels, int64_t n);
+
 /* Whole arrays, in chunks, without gradients (one caller at a time): pixels [n,3,H,W] or ids [n,context] -> out [n,
  * embed] unit length. */
 int model_embed_pixels(struct model *m, const float *pixels, int64_t n, bool low, float *out);

@@ -87,11 +87,6 @@ struct arena *tape_arena(struct tape *t)
     return t->step;
 }
 
-bool tape_records(const struct tape *t)
-{
-    return t->opt.record;
-}
-
 struct tape *tape_of(const struct tensor *a, const struct tensor *b)
 {
     if (a && a->tape)

@@ -39,7 +39,6 @@ void tape_reset(struct tape *t);       /* forget nodes and activations, keep the
 int tape_status(const struct tape *t); /* 0, or the first error of an op, its message set */
 const struct engine *tape_engine(const struct tape *t);
 struct arena *tape_arena(struct tape *t); /* the step arena */
-bool tape_records(const struct tape *t);
 struct tape *tape_of(const struct tensor *a,
                      const struct tensor *b); /* first tape among two tensors, either may be NULL */
 

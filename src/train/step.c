@@ -12,8 +12,6 @@
 
 #include <string.h>
 
-enum { GRAIN = 16 };
-
 struct grain {
     struct tape *tape;
     struct tensor *image; /* [n,E] */
@@ -96,46 +94,31 @@ static int reserve(struct step *s, int64_t n)
     return 0;
 }
 
-/* The batch's pixels from row i on, in the engine's real type. */
-static struct tensor *pixels_of(struct tape *t, const struct batch *b, int64_t i, int64_t n)
+/* The rows of one encoding, from row `i` of the batch on, kept in `all` ([batch,E]: s->image or s->text). */
+static int keep(const struct step *s, char *all, int64_t i, const struct tape *t, struct tensor *x, struct tensor **out)
 {
-    int64_t each = b->channels * b->height * b->width;
-    const float *data = b->pixels + i * each;
-    if (tape_engine(t)->real == DT_F32)
-        return t_input(t, SHAPE(n, b->channels, b->height, b->width), data);
-    struct tensor *x = t_new(t, SHAPE(n, b->channels, b->height, b->width));
-    if (x && dtype_convert(tape_engine(t)->real, x->data, DT_F32, data, (size_t)(n * each)) < 0)
-        return NULL;
-    return x;
-}
-
-/* Rows from `i` on of the batch through one encoder; the embeddings are kept in s->image or s->text. */
-static int encode_images(struct step *s, struct tape *t, const struct batch *b, int64_t i, int64_t n,
-                         struct tensor **out)
-{
-    size_t row = (size_t)s->m->embed * dtype_size(s->m->engine->real);
-    tape_reset(t);
-    struct tensor *x = model_encode_image(s->m, pixels_of(t, b, i, n));
+    size_t number = dtype_size(s->m->engine->real);
     TRY(tape_status(t));
     if (!x)
         FAIL(ERR_MEMORY, "a training step ran out of memory; try a smaller --chunk");
-    memcpy(s->image + (size_t)i * row, x->data, (size_t)n * row);
+    memcpy(all + (size_t)(i * s->m->embed) * number, x->data, (size_t)x->n * number);
     *out = x;
     return 0;
+}
+
+static int encode_images(struct step *s, struct tape *t, const struct batch *b, int64_t i, int64_t n,
+                         struct tensor **out)
+{
+    tape_reset(t);
+    const float *pixels = b->pixels + i * b->channels * b->height * b->width;
+    return keep(s, s->image, i, t, model_encode_image(s->m, model_pixels(s->m, t, pixels, n)), out);
 }
 
 static int encode_texts(struct step *s, struct tape *t, const struct batch *b, int64_t i, int64_t n,
                         struct tensor **out)
 {
-    size_t row = (size_t)s->m->embed * dtype_size(s->m->engine->real);
     tape_reset(t);
-    struct tensor *x = model_encode_text(s->m, t, b->ids + i * b->context, n, b->context);
-    TRY(tape_status(t));
-    if (!x)
-        FAIL(ERR_MEMORY, "a training step ran out of memory; try a smaller --chunk");
-    memcpy(s->text + (size_t)i * row, x->data, (size_t)n * row);
-    *out = x;
-    return 0;
+    return keep(s, s->text, i, t, model_encode_text(s->m, t, b->ids + i * b->context, n, b->context), out);
 }
 
 static int reserve_grains(struct step *s, int64_t n)
@@ -158,12 +141,12 @@ static int reserve_grains(struct step *s, int64_t n)
 /* The chunk [i, i + n) on tapes that a backward pass can follow. */
 static int encode_recorded(struct step *s, const struct batch *b, int64_t i, int64_t n)
 {
-    s->n_grains = (n + GRAIN - 1) / GRAIN;
+    s->n_grains = (n + MODEL_GRAIN - 1) / MODEL_GRAIN;
     TRY(reserve_grains(s, s->n_grains));
     for (int64_t k = 0; k < s->n_grains; k++) {
         struct grain *g = &s->grains[k];
-        g->from = i + k * GRAIN;
-        g->n = i + n - g->from < GRAIN ? i + n - g->from : GRAIN;
+        g->from = i + k * MODEL_GRAIN;
+        g->n = i + n - g->from < MODEL_GRAIN ? i + n - g->from : MODEL_GRAIN;
         TRY(encode_images(s, g->tape, b, g->from, g->n, &g->image));
     }
     return encode_texts(s, s->text_tape, b, i, n, &s->texts);
@@ -172,8 +155,8 @@ static int encode_recorded(struct step *s, const struct batch *b, int64_t i, int
 static int encode_plain(struct step *s, const struct batch *b, int64_t i, int64_t n)
 {
     struct tensor *x;
-    for (int64_t at = i; at < i + n; at += GRAIN)
-        TRY(encode_images(s, s->plain_tape, b, at, i + n - at < GRAIN ? i + n - at : GRAIN, &x));
+    for (int64_t at = i; at < i + n; at += MODEL_GRAIN)
+        TRY(encode_images(s, s->plain_tape, b, at, i + n - at < MODEL_GRAIN ? i + n - at : MODEL_GRAIN, &x));
     return encode_texts(s, s->plain_tape, b, i, n, &x);
 }
 
