@@ -127,29 +127,6 @@ out:
     return rc;
 }
 
-int space_spectrum(const float *x, int64_t n, int64_t d, double *values)
-{
-    int rc = 0;
-    double *m = NULL, *s = NULL, *w = NULL;
-    if (n < 2) { /* no spread to speak of: the caller prints null */
-        for (int64_t j = 0; j < d; j++)
-            values[j] = NAN;
-        return 0;
-    }
-    m = mem_calloc((size_t)d + 1, sizeof *m);
-    s = mem_calloc((size_t)d * (size_t)d + 1, sizeof *s);
-    w = mem_calloc((size_t)d + 1, sizeof *w);
-    rc = m && s && w ? space_scatter(x, n, d, m, s) : ERR_MEMORY;
-    if (rc == 0)
-        rc = space_eigen(n, d, s, w);
-    for (int64_t j = 0; rc == 0 && j < d; j++)
-        values[j] = sqrt(w[j]);
-    mem_free(m);
-    mem_free(s);
-    mem_free(w);
-    return rc;
-}
-
 double space_effective_rank(const double *values, int64_t d)
 {
     double sum = 0, entropy = 0;

@@ -91,9 +91,7 @@ int space_eigen(int64_t n, int64_t d, double *scatter, double *variances);
 /* First k principal axes of rows (mean removed): axes [k,d], variances [k], mean [d]. Via LAPACK ssyevd/dsyevd of the
  * covariance. */
 int space_pca(const float *x, int64_t n, int64_t d, int64_t k, double *mean, double *axes, double *variances);
-/* Singular values of the centred matrix / sqrt(n - 1): d values, descending. */
-int space_spectrum(const float *x, int64_t n, int64_t d, double *values);
-/* exp(entropy of the normalised singular values) (Roy and Vetterli 2007). */
+/* values [d]: singular values. exp(entropy of the normalised singular values) (Roy and Vetterli 2007). */
 double space_effective_rank(const double *values, int64_t d);
 
 #endif

@@ -1,4 +1,5 @@
 /* Geometry: golden values, brute force on many-to-many pairs, coverage of the intervals, memory, degenerate sets. */
+#include "../space/spectrum.h"
 #include "eval_helper.h"
 
 #include <setjmp.h>
@@ -194,7 +195,7 @@ static void rank_effects(void **state)
     near(base, space_effective_rank(values, D), 1e-12, "effective rank");
     for (int i = 0; i < 20; i++) {
         memcpy(x + (int64_t)N * D, x + i * D, D * sizeof *x);
-        assert_int_equal(space_spectrum(x, N + 1, D, values), 0);
+        assert_int_equal(spectrum(x, N + 1, D, values), 0);
         more = space_effective_rank(values, D);
         near(more - base, effect[i], 2e-3 * fabs(effect[i]) + 2e-6, "effect");
     }
