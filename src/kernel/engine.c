@@ -73,6 +73,8 @@ static int open_row(int i, int threads)
 int engine_open(const struct engine **e, const char *name, int threads)
 {
     const char *words[N_ENGINES];
+    if (!name)
+        name = rows[0].name; /* the list begins with the fastest */
     for (int i = 0; i < N_ENGINES; i++) {
         words[i] = rows[i].name;
         if (strcmp(name, rows[i].name) != 0)

@@ -202,8 +202,8 @@ struct engine {
                   void *v);
 };
 
-/* Engines by name: "ref" (float), "ref64" (double), "cpu". ERR_UNSUPPORTED for unknown names. threads 0: all cores. The
- * table is static. */
+/* Engines by name: "ref" (float), "ref64" (double), "cpu"; NULL: the fastest in this build. ERR_UNSUPPORTED for unknown
+ * names. threads 0: all cores. The table is static. */
 int engine_open(const struct engine **e, const char *name, int threads);
 const char *engine_names(void); /* "cpu, ref, ref64" */
 /* The machine as the cpu engine sees it: "avx512_bf16, 2 threads, oneDNN 2.6.3". */
