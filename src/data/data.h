@@ -54,6 +54,7 @@ int preprocess_write(const struct preprocess *p, const char *dir);
 void preprocess_clip(struct preprocess *p, int size); /* OpenAI's values for a square model input */
 /* out [3, crop_height, crop_width]; rgb has 3 channels. */
 int preprocess_apply(const struct preprocess *p, const struct image *rgb, float *out);
+int preprocess_file(const struct preprocess *p, const char *path, float *out); /* the same from a picture file */
 void preprocess_fingerprint(const struct preprocess *p, char out[65]);
 
 /* ---- datasets (dataset.c, dataset_csv.c, dataset_folder.c, dataset_emoji.c; list in dataset_list.h) -- */

@@ -240,3 +240,13 @@ int preprocess_apply(const struct preprocess *p, const struct image *rgb, float 
     image_free(&small);
     return 0;
 }
+
+int preprocess_file(const struct preprocess *p, const char *path, float *out)
+{
+    struct image rgb = {0};
+    TRY(image_read_rgb(&rgb, path));
+    int rc = preprocess_apply(p, &rgb, out);
+    image_free(&rgb);
+    TRY_IN(rc, "preparing %s", path);
+    return 0;
+}
