@@ -120,6 +120,12 @@ json_t *retrieval_to_json(const struct retrieval *r)
     return finish(o, bad);
 }
 
+json_t *retrieval_both_to_json(const struct retrieval r[2])
+{
+    return json_pack("{s:o, s:o}", "image_to_text", retrieval_to_json(&r[0]), "text_to_image",
+                     retrieval_to_json(&r[1]));
+}
+
 /* A sub-object of both o and ci. */
 static int put_groups(json_t *o, json_t *ci, const char *key, const char *const *names,
                       const struct interval *const *values, int n, const char *const *why)
