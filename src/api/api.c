@@ -104,15 +104,8 @@ static int take_opt(void *into, size_t n, const void *from, const char *name)
 
 static int open_model(struct mrd_model *h, const char *path, const struct mrd_model_opt *o)
 {
-    char first[32];
-    const char *name = o->engine;
     const struct engine *e;
-    if (!name) { /* the list begins with the fastest */
-        const char *all = engine_names();
-        snprintf(first, sizeof first, "%.*s", (int)strcspn(all, ","), all);
-        name = first;
-    }
-    TRY(engine_open(&e, name, o->threads));
+    TRY(engine_open(&e, o->engine, o->threads));
     return model_open(&h->m, path, e);
 }
 
@@ -188,16 +181,6 @@ static int check_strings(const char *name, const char *const *v, int64_t n)
     return 0;
 }
 
-/* One picture file into pixels [3, s, s]. */
-static int read_pixels(const struct model *m, const char *path, float *pixels)
-{
-    struct image rgb = {0};
-    TRY(image_read_rgb(&rgb, path));
-    int rc = preprocess_apply(&m->preprocess, &rgb, pixels);
-    image_free(&rgb);
-    return rc;
-}
-
 int mrd_model_encode_images(struct mrd_model *m, const char *const *paths, int64_t n, float *out)
 {
     enum { AT_A_TIME = 64 };
@@ -212,7 +195,7 @@ int mrd_model_encode_images(struct mrd_model *m, const char *const *paths, int64
     for (int64_t i = 0; rc == 0 && i < n; i += AT_A_TIME) {
         int64_t k = n - i < AT_A_TIME ? n - i : AT_A_TIME;
         for (int64_t j = 0; rc == 0 && j < k; j++)
-            rc = read_pixels(m->m, paths[i + j], pixels + (size_t)j * each);
+            rc = preprocess_file(&m->m->preprocess, paths[i + j], pixels + (size_t)j * each);
         if (rc < 0)
             break;
         pthread_mutex_lock(&compute);
@@ -350,8 +333,7 @@ static int retrieval_json(char **json, const struct set *s, const struct eval_op
     if (rc == 0)
         rc = eval_retrieval(s, 1, opt, &r[1]);
     if (rc == 0)
-        rc = put_json(json, json_pack("{s:o, s:o}", "image_to_text", retrieval_to_json(&r[0]), "text_to_image",
-                                      retrieval_to_json(&r[1])));
+        rc = put_json(json, retrieval_both_to_json(r));
     retrieval_free(&r[0]);
     retrieval_free(&r[1]);
     return rc;
