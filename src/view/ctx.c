@@ -42,8 +42,7 @@ static int unit_rows(struct ctx *c, int side, const struct set_side *from, int64
         return ERR_MEMORY;
     memcpy(c->own[side], from->x, n);
     c->x[side] = c->own[side];
-    int64_t zero = -1;
-    TRY_IN(space_normalize(c->own[side], from->n, width, &zero), "normalising the %s rows", side ? "text" : "image");
+    TRY_IN(space_normalize(c->own[side], from->n, width, NULL), "normalising the %s rows", side ? "text" : "image");
     return 0;
 }
 
@@ -106,11 +105,7 @@ const float *ctx_row(const struct ctx *c, int side, int64_t row)
 
 double ctx_cosine(const struct ctx *c, int side_a, int64_t a, int side_b, int64_t b)
 {
-    const float *x = ctx_row(c, side_a, a), *y = ctx_row(c, side_b, b);
-    double s = 0;
-    for (int64_t i = 0; i < c->in.set->width; i++)
-        s += (double)x[i] * (double)y[i];
-    return s;
+    return space_dot(ctx_row(c, side_a, a), ctx_row(c, side_b, b), c->in.set->width);
 }
 
 /* First pair whose key on `side` is not below row. */

@@ -11,8 +11,7 @@ static void add_picture(const struct grid_opt *opt, const char *path, const char
 {
     char full[4096];
     struct str uri = {0};
-    if (!opt->no_thumbnails && thumb_find(path, opt->path_base, NULL, full, sizeof full) &&
-        thumb_data_uri(full, GRID_THUMB, &uri)) {
+    if (thumb_find(path, opt->path_base, NULL, full, sizeof full) && thumb_data_uri(full, GRID_THUMB, &uri)) {
         str_add(h, "<img alt=\"");
         add_xml_cut(h, alt, 120);
         str_add(h, "\" src=\"");
@@ -47,12 +46,9 @@ static void add_hit(const struct grid_opt *opt, const struct grid_hit *hit, int6
 int grid_write_html(const struct grid_opt *opt, const struct grid_hit *hits, int64_t n)
 {
     struct str h = {0};
-    const char *title = opt->title && *opt->title ? opt->title : "Search";
     TRY(path_check_output(opt->path, opt->force));
-    page_head_add(&h, title);
-    str_add(&h, "<header class=\"top\">\n<p class=\"kicker\">");
-    add_xml(&h, title);
-    str_add(&h, "</p>\n<h1>");
+    page_head_add(&h, "Search");
+    str_add(&h, "<header class=\"top\">\n<p class=\"kicker\">Search</p>\n<h1>");
     add_xml(&h, opt->query && *opt->query ? opt->query : "Search by picture");
     str_add(&h, "</h1>\n");
     if (opt->query_image) {

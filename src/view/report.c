@@ -20,10 +20,8 @@ static int write_json(const char *dir, const struct report_opt *opt, const struc
 {
     char path[2048];
     int rc = 0;
-    json_t *o = json_object(), *both = json_object();
-    bool bad = !o || !both;
-    bad = bad || json_object_set_new(both, "image_to_text", retrieval_to_json(&c->in.retrieval[0])) < 0;
-    bad = bad || json_object_set_new(both, "text_to_image", retrieval_to_json(&c->in.retrieval[1])) < 0;
+    json_t *o = json_object();
+    bool bad = !o;
     bad = bad || json_object_set_new(o, "version", json_string(MERIDIAN_VERSION)) < 0;
     bad = bad || json_object_set_new(o, "title", json_string(title)) < 0;
     bad = bad || json_object_set_new(o, "date", json_string(date)) < 0;
@@ -31,7 +29,7 @@ static int write_json(const char *dir, const struct report_opt *opt, const struc
     if (opt->command)
         bad = bad || json_object_set_new(o, "command", json_string(opt->command)) < 0;
     bad = bad || json_object_set_new(o, "set", set_to_json(c->in.set)) < 0;
-    bad = bad || json_object_set(o, "eval retrieval", both) < 0;
+    bad = bad || json_object_set_new(o, "eval retrieval", retrieval_both_to_json(c->in.retrieval)) < 0;
     bad = bad || json_object_set_new(o, "eval geometry", geometry_to_json(c->in.geometry)) < 0;
     if (opt->extra)
         bad = bad || json_object_update(o, (json_t *)opt->extra) < 0;
@@ -43,7 +41,6 @@ static int write_json(const char *dir, const struct report_opt *opt, const struc
     if (rc == 0)
         rc = atomic_put(path, text, strlen(text));
     free(text);
-    json_decref(both);
     json_decref(o);
     return rc;
 }

@@ -70,12 +70,10 @@ struct grid_hit {
 struct grid_opt {
     const char *path; /* the HTML file */
     bool force;
-    const char *title;       /* NULL: "Search" */
     const char *query;       /* text of the query or expression; may be NULL */
     const char *query_image; /* picture of the query; may be NULL */
     const char *path_base;   /* folder that relative paths start from; NULL: here */
     const char *model;       /* for the footer; may be NULL */
-    bool no_thumbnails;
 };
 int grid_write_html(const struct grid_opt *opt, const struct grid_hit *hits, int64_t n);
 
