@@ -75,6 +75,16 @@ struct engine_opt {
     {                                                                                                                  \
         "seed", 's', OPT_INT, offsetof(S, field), "0", 0, 4294967295.0, NULL, "N", "of every random choice"            \
     }
+#define BOOTSTRAP_OPTION(S, field)                                                                                     \
+    {                                                                                                                  \
+        "bootstrap", 0, OPT_INT, offsetof(S, field), "1000", 0, 1000000, NULL, "N",                                    \
+            "resamples of the intervals; 0: no intervals"                                                              \
+    }
+#define CAPTIONS_OPTION(S, field)                                                                                      \
+    {                                                                                                                  \
+        "captions", 0, OPT_CHOICE, offsetof(S, field), "all", 0, 0, "all|name", NULL,                                  \
+            "emoji: names and keywords, or names alone"                                                                \
+    }
 #define FORCE_OPTION(S, field)                                                                                         \
     {                                                                                                                  \
         "force", 'f', OPT_BOOL, offsetof(S, field), NULL, 0, 0, NULL, NULL, "replace an existing output"               \

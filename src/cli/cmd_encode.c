@@ -21,8 +21,7 @@ static const struct opt options[] = {
     {"text", 't', OPT_LIST, F(texts), NULL, 0, 0, NULL, "TEXT", "print the vectors of these texts"},
     {"split", 0, OPT_STR, F(split), NULL, 0, 0, NULL, "NAMES",
      "rows of the data (comma-separated); all when not given"},
-    {"captions", 0, OPT_CHOICE, F(captions), "all", 0, 0, "all|name", NULL,
-     "emoji: names and keywords, or names alone"},
+    CAPTIONS_OPTION(struct encode_opt, captions),
     {"image-column", 0, OPT_STR, F(image_column), NULL, 0, 0, NULL, "NAME",
      "csv: column of the pictures' paths (filepath)"},
     {"caption-column", 0, OPT_STR, F(caption_column), NULL, 0, 0, NULL, "NAME",
@@ -48,13 +47,8 @@ static int embed_files(struct cli *c, struct model *m, const struct opt_list *fi
     *out = arena_calloc(c->arena, (size_t)files->n + 1, (size_t)m->embed * sizeof **out);
     if (!pixels || !*out)
         return ERR_MEMORY;
-    for (int i = 0; i < files->n; i++) {
-        struct image rgb = {0};
-        TRY(image_read_rgb(&rgb, files->v[i]));
-        int rc = preprocess_apply(&m->preprocess, &rgb, pixels + i * each);
-        image_free(&rgb);
-        TRY(rc);
-    }
+    for (int i = 0; i < files->n; i++)
+        TRY(preprocess_file(&m->preprocess, files->v[i], pixels + i * each));
     return files->n ? model_embed_pixels(m, pixels, files->n, low, *out) : 0;
 }
 

@@ -11,10 +11,7 @@ struct eval_cmd {
 };
 #define F(field) offsetof(struct eval_cmd, field)
 #define COMMON_ROWS                                                                                                    \
-    SET_OPTIONS(struct eval_cmd, set),                                                                                 \
-        {"bootstrap", 0,       OPT_INT, F(bootstrap), "1000",                                                          \
-         0,           1000000, NULL,    "N",          "resamples of the intervals; 0: no intervals"},                  \
-        SEED_OPTION(struct eval_cmd, seed)
+    SET_OPTIONS(struct eval_cmd, set), BOOTSTRAP_OPTION(struct eval_cmd, bootstrap), SEED_OPTION(struct eval_cmd, seed)
 static const struct opt retrieval_options[] = {
     COMMON_ROWS,
     {"temperature", 0, OPT_REAL, F(temperature), "0", 0, 1000, NULL, "X",
@@ -125,9 +122,7 @@ static int run_retrieval(struct cli *c)
     if (rc == 0)
         rc = eval_retrieval(s, 1, &opt, &r[1]);
     if (rc == 0 && c->json)
-        rc = cli_put_json(add_source(json_pack("{s:o, s:o}", "image_to_text", retrieval_to_json(&r[0]), "text_to_image",
-                                               retrieval_to_json(&r[1])),
-                                     s));
+        rc = cli_put_json(add_source(retrieval_both_to_json(r), s));
     else if (rc == 0)
         print_retrieval(s, r);
     retrieval_free(&r[0]);

@@ -45,12 +45,8 @@ static int find_preprocess(const char *model, struct preprocess *p)
 
 static int one_picture(const struct preprocess *p, const char *path, float *pixels, struct npy_writer *w)
 {
-    struct image rgb = {0};
     TRY(signal_check());
-    TRY(image_read_rgb(&rgb, path));
-    int rc = preprocess_apply(p, &rgb, pixels);
-    image_free(&rgb);
-    TRY_IN(rc, "preparing %s", path);
+    TRY(preprocess_file(p, path, pixels));
     return npy_writer_add(w, pixels, 1);
 }
 

@@ -51,13 +51,10 @@ static int through_model(const struct search_opt *o, const struct set *s, struct
             log_warn("the text is longer than the model's context of %lld tokens: cut", (long long)m->context);
         return 0;
     }
-    struct image rgb = {0};
-    TRY(image_read_rgb(&rgb, o->image));
     float *pixels = mem_calloc(3 * (size_t)m->image_size, (size_t)m->image_size * sizeof *pixels);
-    int rc = pixels ? preprocess_apply(&m->preprocess, &rgb, pixels) : ERR_MEMORY;
+    int rc = pixels ? preprocess_file(&m->preprocess, o->image, pixels) : ERR_MEMORY;
     if (rc == 0)
         rc = model_embed_pixels(m, pixels, 1, low, query);
-    image_free(&rgb);
     mem_free(pixels);
     return rc;
 }

@@ -8,14 +8,7 @@
 
 int cli_engine(const struct engine_opt *o, const struct engine **e, bool *low)
 {
-    char first[32];
-    const char *name = o->name;
-    if (!name) { /* the list begins with the fastest */
-        const char *all = engine_names();
-        snprintf(first, sizeof first, "%.*s", (int)strcspn(all, ","), all);
-        name = first;
-    }
-    int rc = engine_open(e, name, (int)o->threads);
+    int rc = engine_open(e, o->name, (int)o->threads);
     if (rc == ERR_UNSUPPORTED)
         rc = ERR_USAGE; /* a word of the command line is wrong */
     TRY(rc);

@@ -151,7 +151,7 @@ static int encode_images(struct encoder *e)
  * ---------------------------------------------------------------------------------------------------------------- */
 
 /* Captions that had pictures and lost them all are left out; the others keep their order. */
-static int choose_texts(struct encoder *e)
+static void choose_texts(struct encoder *e)
 {
     const struct dataset *d = e->job->d;
     for (int64_t i = 0; i < d->n_texts; i++)
@@ -165,7 +165,6 @@ static int choose_texts(struct encoder *e)
     for (int64_t i = 0; i < d->n_texts; i++)
         if (e->text_row[i] == 0)
             e->text_row[i] = e->got.n_texts++;
-    return 0;
 }
 
 static int encode_texts(struct encoder *e)
@@ -174,7 +173,7 @@ static int encode_texts(struct encoder *e)
     const struct dataset *d = e->job->d;
     struct model *m = e->job->m;
     struct progress *p = NULL;
-    TRY(choose_texts(e));
+    choose_texts(e);
     if (e->got.n_texts == 0)
         return 0;
     const char **texts = mem_calloc((size_t)e->got.n_texts, sizeof *texts);
