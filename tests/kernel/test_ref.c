@@ -62,6 +62,8 @@ static void registry(void **state)
             assert_true(slot != NULL);
         }
     }
+    assert_int_equal(engine_open(&e, NULL, 0), 0); /* the first of the list */
+    assert_ptr_equal(strstr(engine_names(), e->name), engine_names());
     e = NULL;
     assert_int_equal(engine_open(&e, "reff", 0), ERR_UNSUPPORTED);
     assert_non_null(strstr(err_text(), "reff"));
