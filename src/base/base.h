@@ -83,6 +83,7 @@ static inline bool add_ok(size_t a, size_t b, size_t *out) { return !__builtin_a
 #define LIMIT_LIST(X)                                                                                                  \
     X(LIMIT_HEADER_BYTES, "header-bytes", 100000000, "safetensors or npy header")                                      \
     X(LIMIT_TENSORS, "tensors", 100000, "tensors in one file")                                                         \
+    X(LIMIT_SHARDS, "shards", 1000, "files of one sharded model")                                                      \
     X(LIMIT_DIMS, "dims", 8, "dimensions of a stored tensor")                                                          \
     X(LIMIT_JSON_DEPTH, "json-depth", 64, "nesting of a JSON file")                                                    \
     X(LIMIT_JSON_BYTES, "json-bytes", 104857600, "size of a JSON file")                                                \
@@ -93,6 +94,11 @@ static inline bool add_ok(size_t a, size_t b, size_t *out) { return !__builtin_a
     X(LIMIT_SIDE, "side", 65535, "width or height of a picture")                                                       \
     X(LIMIT_LINE_BYTES, "line-bytes", 1048576, "bytes of one CSV, TSV or JSONL line")                                  \
     X(LIMIT_ROWS, "rows", 100000000, "rows of a table or set")                                                         \
+    X(LIMIT_REFUSED, "refused", 100000, "rows of a dataset left out that are listed with their reason")                \
+    X(LIMIT_TAR_ENTRIES, "tar-entries", 10000000, "members of one tar shard")                                          \
+    X(LIMIT_TAR_MEMBER, "tar-member", 1073741824, "bytes of one member of a tar shard")                                \
+    X(LIMIT_EXPANSION, "expansion", 200, "bytes of a tar shard for each compressed byte")                              \
+    X(LIMIT_SHARD_CACHE, "shard-cache", 4294967296, "bytes of unpacked pictures of compressed shards kept on disk")    \
     X(LIMIT_LAYERS, "layers", 1000, "layers of a model")                                                               \
     X(LIMIT_WIDTH, "width", 65536, "width of a model or of a set's vectors")
 
@@ -147,7 +153,8 @@ float f32_from_f16(uint16_t h);
 uint16_t f16_from_f32(float f);                            /* round to nearest even */
 float f32_from_bf16(uint16_t h);
 uint16_t bf16_from_f32(float f);                           /* round to nearest even, NaN stays NaN */
-/* Convert n numbers between any two of F32, F64, F16, BF16 (integers: to F32/F64 only). ERR_UNSUPPORTED otherwise. */
+/* Convert n numbers between any two of F32, F64, F16, BF16 (integers: to F32/F64 only,
+ * and F32/F64 to I64). ERR_UNSUPPORTED otherwise. */
 int dtype_convert(enum dtype to, void *dst, enum dtype from, const void *src, size_t n);
 
 /* ---- strings (str.c) -------------------------------------------------------------------------------------- */

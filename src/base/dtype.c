@@ -174,6 +174,16 @@ static int to_16(enum dtype to, char *d, enum dtype from, const char *s, size_t 
     return ERR_UNSUPPORTED;
 }
 
+/* Counters of a weight file, which we hold as reals. */
+static int to_i64(char *d, enum dtype from, const char *s, size_t n)
+{
+    if (from == DT_F32)
+        LOOP(int64_t, float, x);
+    if (from == DT_F64)
+        LOOP(int64_t, double, x);
+    return ERR_UNSUPPORTED;
+}
+
 static bool is_real(enum dtype t)
 {
     return t == DT_F32 || t == DT_F64 || t == DT_F16 || t == DT_BF16;
@@ -196,6 +206,8 @@ int dtype_convert(enum dtype to, void *dst, enum dtype from, const void *src, si
         rc = to_f64(dst, from, src, n);
     else if (to == DT_F16 || to == DT_BF16)
         rc = to_16(to, dst, from, src, n);
+    else if (to == DT_I64)
+        rc = to_i64(dst, from, src, n);
     if (rc < 0)
         FAIL(rc, "cannot convert %s to %s", dtype_name(from), dtype_name(to));
     return 0;

@@ -32,6 +32,9 @@ static int check_rows(const float *x, int64_t n, int64_t d, const char *what)
 static int plain_tape(struct model *m, bool low, struct tape **out)
 {
     struct tape_opt opt = {.record = false, .low = low};
+    if (!m->family->encode_image)
+        FAIL(ERR_UNSUPPORTED, "%s: a model of the family %s has no common space of pictures and texts",
+             m->path ? m->path : "model", m->family->name);
     if (!m->plain[low])
         TRY(tape_open(&m->plain[low], m->engine, &opt));
     *out = m->plain[low];

@@ -21,7 +21,8 @@ static const struct model_family *const families[] = {
 static bool has_config(const char *dir)
 {
     char path[2048];
-    return path_join(path, sizeof path, dir, "config.json") == 0 && path_exists(path);
+    return (path_join(path, sizeof path, dir, "config.json") == 0 && path_exists(path)) ||
+           (path_join(path, sizeof path, dir, "open_clip_config.json") == 0 && path_exists(path));
 }
 
 /* Candidate folders for shipped models: $MERIDIAN_MODELS, then beside the program (source tree, installed tree). */
@@ -65,33 +66,42 @@ int model_find(char *out, size_t n, const char *name)
         return 0;
     if (path_is_dir(name))
         FAIL(ERR_DATA,
-             "%s: no config.json in this folder; expected a HuggingFace model folder (config.json, model.safetensors, "
-             "tokenizer files, preprocessor_config.json)",
+             "%s: no config.json and no open_clip_config.json in this folder; expected a model folder of HuggingFace "
+             "(config.json, model.safetensors, tokenizer files, preprocessor_config.json) or open_clip",
              name);
     FAIL(ERR_FAIL, "%s: no such model; give a model folder, a run folder, or the name of a shipped model: emoji", name);
 }
 
-/* ---- life
- * -------------------------------------------------------------------------------------------------------------------
- */
+/* ---- life ---- */
 
-static const struct model_family *family_of(const json_t *config)
+static const struct model_family *family_of(enum layout l, const json_t *config)
 {
     for (size_t i = 0; i < ARRAY_LEN(families); i++)
-        if (families[i]->accepts(config))
+        if (families[i]->accepts(l, config))
             return families[i];
     return NULL;
 }
 
-/* A model without memory for its weights yet. */
-static int make(struct model **out, const json_t *config, const char *where, const struct engine *e)
+static int unknown_family(enum layout l, const json_t *config, const char *where)
 {
-    const struct model_family *f = family_of(config);
-    if (!f) {
-        const char *type = json_string_value(json_object_get(config, "model_type"));
-        FAIL(ERR_DATA, "%s: field \"model_type\" is %s%s%s, expected \"clip\"", where, type ? "\"" : "",
-             type ? type : "missing", type ? "\"" : "");
-    }
+    struct str known = {0};
+    const char *type = json_string_value(json_object_get(config, "model_type"));
+    for (size_t i = 0; i < ARRAY_LEN(families); i++)
+        str_add(&known, "%s%s", i ? ", " : "", families[i]->name);
+    int rc = err_set(ERR_DATA, "%s: %s%s%s is not a model that is read here; expected one of the families %s", where,
+                     l == LAYOUT_HF ? "model_type " : "this configuration",
+                     l == LAYOUT_HF ? (type ? type : "(missing)") : "", "", known.s ? known.s : "");
+    str_free(&known);
+    return rc;
+}
+
+/* A model without memory for its weights yet. image_size 0: the configuration's. */
+static int make(struct model **out, enum layout l, const json_t *config, int64_t image_size, const char *where,
+                const struct engine *e)
+{
+    const struct model_family *f = family_of(l, config);
+    if (!f)
+        return unknown_family(l, config, where);
     struct model *m = mem_calloc(1, sizeof *m);
     if (!m)
         return ERR_MEMORY;
@@ -100,8 +110,12 @@ static int make(struct model **out, const json_t *config, const char *where, con
         goto out;
     m->family = f;
     m->engine = e;
+    m->layout = l;
+    m->image_size = image_size;
     m->config = json_deep_copy(config);
     rc = m->config ? f->build(m, config, where) : err_set(ERR_MEMORY, "%s: no memory for the configuration", where);
+    if (rc == 0)
+        rc = f->bind(m, l, &m->params);
 out:
     if (rc < 0)
         model_close(&m);
@@ -113,11 +127,21 @@ out:
 static int check_tokenizer(const struct model *m)
 {
     struct tokenizer_info info = tokenizer_info(m->tokenizer);
-    if (info.vocab_size != m->vocab_size)
+    if (info.vocab_size > m->vocab_size)
         FAIL(ERR_DATA,
-             "%s: the tokenizer has %lld entries, expected %lld (vocab_size of config.json); they belong to different "
-             "models",
+             "%s: the tokenizer has %lld entries, expected %lld (vocab_size of the configuration); they belong to "
+             "different models",
              m->path ? m->path : "tokenizer", (long long)info.vocab_size, (long long)m->vocab_size);
+    return 0;
+}
+
+static int load_weights(struct model *m, const struct weight_files *w)
+{
+    TRY(params_check(&m->params, w));
+    TRY(params_allocate(&m->params, m->engine->real));
+    TRY(params_load(&m->params, w, m->layout != LAYOUT_HF));
+    for (int i = 0; i < w->n; i++)
+        TRY(st_check(w->v[i]));
     return 0;
 }
 
@@ -131,64 +155,74 @@ static bool has_tokenizer(const char *dir)
     return false;
 }
 
-static int load_parts(struct model *m, const char *dir)
+static int load_tokenizer(struct model *m, const char *dir)
 {
-    char path[2048];
-    struct st_file *f = NULL;
-    TRY(path_join(path, sizeof path, dir, "model.safetensors"));
-    TRY(st_open(&f, path));
-    int rc = params_check(&m->params, f);
-    if (rc == 0)
-        rc = params_allocate(&m->params, m->engine->real);
-    if (rc == 0)
-        rc = params_load(&m->params, f);
-    if (rc == 0)
-        rc = st_check(f);
-    st_close(&f);
-    TRY(rc);
-    if (has_tokenizer(dir)) {
-        TRY(tokenizer_open(&m->tokenizer, dir));
-        TRY(check_tokenizer(m));
-    }
-    TRY(path_join(path, sizeof path, dir, "preprocessor_config.json"));
+    if (!has_tokenizer(dir))
+        return 0;
+    TRY(tokenizer_open(&m->tokenizer, dir));
+    return check_tokenizer(m);
+}
+
+static int check_picture_size(const struct model *m, const char *path)
+{
+    if (m->preprocess.crop_width == m->image_size && m->preprocess.crop_height == m->image_size)
+        return 0;
+    FAIL(ERR_DATA, "%s: pictures come out %d x %d, expected %lld x %lld (image_size of the configuration)", path,
+         m->preprocess.crop_width, m->preprocess.crop_height, (long long)m->image_size, (long long)m->image_size);
+}
+
+static int load_preprocess(struct model *m, const struct model_source *s)
+{
+    char path[2200];
+    TRY(path_join(path, sizeof path, s->dir, "preprocessor_config.json"));
     if (!path_exists(path)) {
         preprocess_clip(&m->preprocess, (int)m->image_size);
         return 0;
     }
-    TRY(preprocess_read(&m->preprocess, dir));
-    if (m->preprocess.crop_width != m->image_size || m->preprocess.crop_height != m->image_size)
-        FAIL(ERR_DATA, "%s: pictures come out %d x %d, expected %lld x %lld (image_size of config.json)", path,
-             m->preprocess.crop_width, m->preprocess.crop_height, (long long)m->image_size, (long long)m->image_size);
-    return 0;
+    TRY(preprocess_read(&m->preprocess, s->dir));
+    return check_picture_size(m, path);
+}
+
+static int open_source(struct model **out, struct model_source *s, const struct model_opt *opt, const struct engine *e,
+                       const char *name)
+{
+    struct model *m = NULL;
+    TRY(make(&m, s->layout, s->config, opt ? opt->image_size : 0, s->config_path, e));
+    m->path = mem_strdup(s->dir);
+    m->name = mem_strdup(name);
+    int rc = m->path && m->name ? load_weights(m, &s->weights) : ERR_MEMORY;
+    if (rc == 0)
+        rc = load_tokenizer(m, s->dir);
+    if (rc == 0)
+        rc = load_preprocess(m, s);
+    if (rc < 0)
+        model_close(&m);
+    else
+        *out = m;
+    return rc;
+}
+
+int model_open_opt(struct model **out, const char *name, const struct model_opt *opt, const struct engine *e)
+{
+    char dir[2048];
+    struct model_source s;
+    TRY(model_find(dir, sizeof dir, name));
+    TRY_IN(source_open(&s, dir), "opening model \"%s\"", name);
+    int rc = open_source(out, &s, opt, e, name);
+    source_close(&s);
+    return rc < 0 ? err_while(rc, "opening model \"%s\"", name) : 0;
 }
 
 int model_open(struct model **out, const char *name, const struct engine *e)
 {
-    char dir[2048], path[2100];
-    json_t *config = NULL;
-    struct model *m = NULL;
-    TRY(model_find(dir, sizeof dir, name));
-    TRY(path_join(path, sizeof path, dir, "config.json"));
-    TRY_IN(json_read_file(&config, path), "opening model \"%s\"", name);
-    int rc = make(&m, config, path, e);
-    json_decref(config);
-    TRY_IN(rc, "opening model \"%s\"", name);
-    m->path = mem_strdup(dir);
-    m->name = mem_strdup(name);
-    rc = m->path && m->name ? load_parts(m, dir) : ERR_MEMORY;
-    if (rc < 0) {
-        model_close(&m);
-        return err_while(rc, "opening model \"%s\"", name);
-    }
-    *out = m;
-    return 0;
+    return model_open_opt(out, name, NULL, e);
 }
 
 int model_init(struct model **out, const json_t *config, const char *where, struct tokenizer **tokenizer,
                const struct engine *e, uint64_t seed)
 {
     struct model *m = NULL;
-    TRY(make(&m, config, where, e));
+    TRY(make(&m, LAYOUT_HF, config, 0, where, e));
     int rc = params_allocate(&m->params, e->real);
     if (rc < 0) {
         model_close(&m);
@@ -238,30 +272,81 @@ void model_close(struct model **m)
     *m = NULL;
 }
 
-int model_save(const struct model *m, const char *dir, enum dtype dtype)
+/* ---- saving ---- */
+
+static const char *const torch_names[] = {[DT_F32] = "float32", [DT_F16] = "float16", [DT_BF16] = "bfloat16"};
+
+/* The configuration in a layout: as it was read, unknown fields included, or made by the family. */
+static int config_as(const struct model *m, enum layout l, enum dtype dtype, json_t **out)
 {
-    char path[2048];
-    static const char *const torch_names[] = {[DT_F32] = "float32", [DT_F16] = "float16", [DT_BF16] = "bfloat16"};
-    if (dtype != DT_F32 && dtype != DT_F16 && dtype != DT_BF16)
-        FAIL(ERR_UNSUPPORTED, "%s: weights are saved as F32, F16 or BF16, not %s", dir, dtype_name(dtype));
-    json_t *config = json_copy(m->config);
-    if (!config || json_object_set_new(config, "torch_dtype", json_string(torch_names[dtype])) < 0) {
-        json_decref(config);
-        FAIL(ERR_MEMORY, "%s: no memory for config.json", dir);
-    }
+    json_t *config = NULL;
+    int rc = l == m->layout ? 0 : m->family->config(m, l, &config);
+    if (l == m->layout)
+        config = json_copy(m->config);
+    TRY(rc);
+    if (!config)
+        FAIL(ERR_MEMORY, "no memory for the configuration");
+    if (l == LAYOUT_HF && json_object_set_new(config, "torch_dtype", json_string(torch_names[dtype])) < 0)
+        goto no_memory;
+    *out = config;
+    return 0;
+no_memory:
+    json_decref(config);
+    FAIL(ERR_MEMORY, "no memory for the configuration");
+}
+
+static int put_config(json_t *config, const char *path)
+{
     char *text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
     json_decref(config);
     if (!text)
-        FAIL(ERR_MEMORY, "%s: no memory for config.json", dir);
-    int rc = path_join(path, sizeof path, dir, "config.json");
-    if (rc == 0)
-        rc = atomic_put(path, text, strlen(text));
+        FAIL(ERR_MEMORY, "%s: no memory for the configuration", path);
+    int rc = atomic_put(path, text, strlen(text));
     free(text);
-    TRY(rc);
-    TRY(path_join(path, sizeof path, dir, "model.safetensors"));
-    TRY(params_save(&m->params, path, dtype));
-    TRY(preprocess_write(&m->preprocess, dir));
+    return rc;
+}
+
+static int save_bound(const struct model *m, const struct params *p, const char *dir, enum dtype dtype, enum layout l)
+{
+    char path[2048];
+    json_t *config = NULL;
+    bool oc = l == LAYOUT_OPEN_CLIP;
+    if (dtype != DT_F32 && dtype != DT_F16 && dtype != DT_BF16)
+        FAIL(ERR_UNSUPPORTED, "%s: weights are saved as F32, F16 or BF16, not %s", dir, dtype_name(dtype));
+    TRY(config_as(m, l, dtype, &config));
+    int rc = path_join(path, sizeof path, dir, oc ? "open_clip_config.json" : "config.json");
+    if (rc < 0) {
+        json_decref(config);
+        return rc;
+    }
+    TRY(put_config(config, path));
+    TRY(path_join(path, sizeof path, dir, oc ? "open_clip_model.safetensors" : "model.safetensors"));
+    TRY(params_save(p, path, dtype));
+    if (!oc)
+        TRY(preprocess_write(&m->preprocess, dir));
     return m->tokenizer ? tokenizer_save(m->tokenizer, dir) : 0;
+}
+
+int model_save(const struct model *m, const char *dir, enum dtype dtype)
+{
+    return save_bound(m, &m->params, dir, dtype, m->layout);
+}
+
+int model_save_as(struct model *m, const char *dir, enum dtype dtype, enum layout layout)
+{
+    if (layout == m->layout)
+        return model_save(m, dir, dtype);
+    if (!(m->family->layouts & 1u << layout))
+        FAIL(ERR_UNSUPPORTED, "%s: the family %s has no layout \"%s\"", m->name ? m->name : "model", m->family->name,
+             layout_name(layout));
+    struct params other = {0};
+    int rc = m->family->bind(m, layout, &other);
+    if (rc == 0) {
+        params_share(&other, &m->params);
+        rc = save_bound(m, &other, dir, dtype, layout);
+    }
+    params_forget(&other);
+    return rc;
 }
 
 /* ---- identity ---- */
@@ -301,6 +386,12 @@ struct tensor *model_pixels(const struct model *m, struct tape *t, const float *
     if (x && dtype_convert(tape_engine(t)->real, x->data, DT_F32, pixels, (size_t)x->n) < 0)
         return NULL;
     return x;
+}
+
+void model_train_mode(struct model *m, bool training)
+{
+    if (m->family->train_mode)
+        m->family->train_mode(m, training);
 }
 
 struct tensor *model_encode_image(const struct model *m, struct tensor *pixels)

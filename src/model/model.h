@@ -1,9 +1,10 @@
-/* model/model.h: the door of room model (level 3). Layers, encoder families, weight names and loading.
+/* model/model.h: the door of room model (level 3). Layers, encoder families, weight names, loading, saving, captions.
  *
  * A model is a family (one file, one row in model_list.h) plus its parameters. Parameters are a table (param_row): path
- * of the weight in the file, field of the struct, shape, initial value, decay group; init, load, save, count and
- * optimiser groups all read it. All numbers lie in one slab, gradients in a second one that exists only while training.
- */
+ * of the weight in the file, field of the struct, shape, initial value; init, load, save, count and optimiser groups
+ * all read it. A family has one such table for every layout in which people keep its weights; the tensors, and their
+ * order in the slab, are the same for all of them, so that converting is binding the other table and saving.
+ * All numbers lie in one slab, gradients in a second one that exists only while training. */
 #ifndef MODEL_MODEL_H
 #define MODEL_MODEL_H
 
@@ -25,11 +26,20 @@ enum init_rule {
     INIT_MLP,    /* (2 D)^-1/2 */
     INIT_FAN_IN, /* inputs^-1/2 */
 };
+enum param_kind {
+    PARAM_TRAINED,
+    PARAM_BUFFER,  /* a running statistic: saved, never trained */
+    PARAM_COUNTER, /* likewise, a whole number in the file (I64) */
+    PARAM_ALIAS,   /* second name of a tensor bound before (tied weights); a file may leave it out */
+};
 struct param {
     char *path;            /* name in the weight file */
     struct tensor *tensor; /* the tensor it is (part of) */
+    enum param_kind kind;
     int n_dims;
     int64_t shape[IO_MAX_DIMS], n; /* as stored in the file */
+    bool transposed;               /* the file has it [in, out], the tensor is [out, in] */
+    int64_t grid;                  /* 1 + rows before a square grid of positions; 0: no positions */
     int64_t at;                    /* first element in the slab */
     bool decay;                    /* weight decay applies: two or more dimensions */
     enum init_rule init;
@@ -41,31 +51,78 @@ struct params {
     enum dtype real;
     void *data, *grad; /* slabs [n_slab]; grad NULL until params_want_grad */
 };
-int params_want_grad(struct params *p); /* allocates the gradient slab, sets needs_grad of every tensor */
+int params_want_grad(struct params *p); /* allocates the gradient slab, sets needs_grad of every trained tensor */
 void params_zero_grad(struct params *p);
 void *params_data(const struct params *p, const struct param *q);
 void *params_grad(const struct params *p, const struct param *q);
+/* Numbers of a row out of a slab (data, gradients, moments) as the file has them: order, dtype. out [q->n]. */
+int params_export(const struct params *p, const struct param *q, const void *slab, enum dtype dtype, void *out);
+
+/* ---- model folders (source.c) ---- */
+
+/* How configuration and weights are written down. */
+enum layout {
+    LAYOUT_HF,        /* HuggingFace: config.json, model.safetensors or its sharded index */
+    LAYOUT_OPEN_CLIP, /* open_clip_config.json, open_clip_model.safetensors */
+    LAYOUT_OPENAI, /* OpenAI's state dict as safetensors, with a flat config.json ("architecture": "openai CLIP …") */
+    N_LAYOUTS
+};
+const char *layout_name(enum layout l); /* "hf", "open_clip", "openai" */
+
+/* One name space over the weight files of a folder; mapped, not read. */
+struct weight_files {
+    int n;
+    struct st_file **v;
+    char *path; /* what messages name: the one file, or the index */
+};
+const struct st_tensor *weight_find(const struct weight_files *w, const char *name); /* NULL when absent */
+int64_t weight_count(const struct weight_files *w);
+const struct st_tensor *weight_at(const struct weight_files *w, int64_t i);
+
+/* A folder as found, before a model is built. Pickles are refused with the advice how to convert them. */
+struct model_source {
+    enum layout layout;
+    char dir[2048], config_path[2100];
+    json_t *config; /* parsed config_path */
+    struct weight_files weights;
+};
+int source_open(struct model_source *s, const char *dir);
+void source_close(struct model_source *s);
 
 /* ---- models (model.c; families in model_list.h) ---- */
 
 struct model;
+struct captioner;
 struct model_family {
     const char *name, *help;
-    bool (*accepts)(const json_t *config); /* does this config.json describe the family? */
-    int (*build)(struct model *m, const json_t *config, const char *where); /* fills m->own, sizes, params */
-    struct tensor *(*encode_image)(const struct model *m,
-                                   struct tensor *pixels); /* [B,3,H,W] -> [B,E], not normalised */
+    unsigned layouts; /* in which it can be written: bits 1 << LAYOUT_… */
+    bool (*accepts)(enum layout l, const json_t *config);
+    int (*build)(struct model *m, const json_t *config,
+                 const char *where); /* by m->layout: fills m->own and the sizes */
+    /* The rows of a layout, in the same order of tensors for each. Called by build's caller for m->layout, and to
+     * save in another one. */
+    int (*bind)(struct model *m, enum layout l, struct params *p);
+    /* A config for another layout than the one that was read. NULL: the family has one layout. */
+    int (*config)(const struct model *m, enum layout l, json_t **out);
+    /* [B,3,H,W] -> [B,E], not normalised. NULL (and encode_text too): no common space, as a mere captioner. */
+    struct tensor *(*encode_image)(const struct model *m, struct tensor *pixels);
     struct tensor *(*encode_text)(const struct model *m, struct tape *t, const int32_t *ids, int64_t n,
                                   int64_t context);
+    /* Logit that picture i and text i match, [B] (BLIP's ITM head); NULL: none. pixels [B,3,H,W]. */
+    struct tensor *(*match)(const struct model *m, struct tensor *pixels, const int32_t *ids, int64_t context);
+    void (*train_mode)(struct model *m, bool training); /* batch statistics; NULL: nothing depends on it */
+    const struct captioner *captioner;                  /* NULL: it cannot speak */
 };
 struct model {
     const struct model_family *family;
     const struct engine *engine;
+    enum layout layout;
     char *path, *name;
     json_t *config;
     int64_t image_size, context, vocab_size, embed;
     struct params params;
     struct tensor *logit_scale;  /* the stored logarithm; NULL when the family has none */
+    struct tensor *logit_bias;   /* of the sigmoid loss (SigLIP); NULL when the family has none */
     struct tokenizer *tokenizer; /* NULL when the folder has none */
     struct preprocess preprocess;
     struct arena *arena;
@@ -73,19 +130,27 @@ struct model {
     void *own;             /* struct clip … */
 };
 
-/* dir: a HuggingFace folder, a run folder (its model/ is taken) or the name of a shipped model ("emoji"). */
+struct model_opt {
+    int64_t image_size; /* other than the configuration's: position embeddings are interpolated; 0: as it says */
+};
+/* dir: a HuggingFace or open_clip folder, a run folder (its model/ is taken) or the name of a shipped model ("emoji").
+ */
 int model_open(struct model **m, const char *path, const struct engine *e);
-/* Fresh weights by the family's rule, from a parsed config. tokenizer is taken over (may be NULL). */
+int model_open_opt(struct model **m, const char *path, const struct model_opt *opt, const struct engine *e);
+/* Fresh weights by the family's rule, from a parsed config.json. tokenizer is taken over (may be NULL). */
 int model_init(struct model **m, const json_t *config, const char *where, struct tokenizer **tokenizer,
                const struct engine *e, uint64_t seed);
-/* Writes config.json, model.safetensors (F32, F16 or BF16), tokenizer and preprocessor files into an existing folder.
- */
+/* Writes configuration, weights (F32, F16 or BF16), tokenizer and preprocessing into an existing folder, in the layout
+ * that was read; model_save_as in another one (ERR_UNSUPPORTED when the family has no such layout). */
 int model_save(const struct model *m, const char *dir, enum dtype dtype);
+int model_save_as(struct model *m, const char *dir, enum dtype dtype, enum layout layout);
 void model_close(struct model **m);
 /* SHA-256 over weights, preprocessing and tokenizer; computed anew at every call. */
 int model_fingerprint(const struct model *m, char out[65]);
 double model_logit_scale(const struct model *m);       /* exp, clamped to [1, 100]; 0 when there is none */
 int model_find(char *out, size_t n, const char *name); /* folder of a model path or shipped name */
+/* Batch statistics (ModifiedResNet) as in training, or the running ones; the latter after opening. */
+void model_train_mode(struct model *m, bool training);
 
 /* Unit-length embeddings on the caller's tape. */
 struct tensor *model_encode_image(const struct model *m, struct tensor *pixels);
@@ -98,14 +163,48 @@ enum { MODEL_GRAIN = 16 };
 struct tensor *model_pixels(const struct model *m, struct tape *t, const float *pixels, int64_t n);
 
 /* Whole arrays, in chunks, without gradients (one caller at a time): pixels [n,3,H,W] or ids [n,context] -> out [n,
- * embed] unit length. */
+ * embed] unit length. ERR_UNSUPPORTED for a model without a common space. */
 int model_embed_pixels(struct model *m, const float *pixels, int64_t n, bool low, float *out);
 int model_embed_ids(struct model *m, const int32_t *ids, int64_t n, int64_t context, bool low, float *out);
 /* Captions: tokenizes, sorts by length, embeds. *n_truncated counts captions over the context. */
 int model_embed_texts(struct model *m, const char *const *texts, int64_t n, bool low, float *out, int64_t *n_truncated);
 
-/* ---- CLIP (clip.c; Radford et al. 2021) ---- */
+/* ---- captions (caption.c) ---- */
 
+/* What a family gives so that it can speak. A memory is what the decoder looks at: one or more tensors [B, ...], made
+ * once a picture (keys and values of the cross attention), so that a step of the search costs only the words. */
+enum { CAPTION_MEMORY_MAX = 128 };
+struct caption_memory {
+    int n;
+    struct tensor *v[CAPTION_MEMORY_MAX];
+};
+struct captioner {
+    int (*see)(const struct model *m, struct tensor *pixels, struct caption_memory *out);
+    /* Logits of the token after each position: ids [B,L] -> [B,L,K]; last: of the last position alone, [B,K]. */
+    struct tensor *(*speak)(const struct model *m, const struct caption_memory *memory, struct tape *t,
+                            const int32_t *ids, int64_t n, int64_t length, bool last);
+    /* Ids every caption begins with (start token, BLIP's prompt); writes at most max, returns how many. */
+    int64_t (*prompt)(const struct model *m, int32_t *ids, int64_t max);
+    int32_t (*end_id)(const struct model *m);
+    int32_t (*pad_id)(const struct model *m);
+};
+struct caption_opt {
+    int64_t beam;                   /* 1: greedy */
+    int64_t min_length, max_length; /* ids in all, prompt and end included; 0: the family's usual */
+    double length_penalty;          /* beam: log probability / length^penalty; transformers' default 1 */
+    const int32_t *prompt;          /* in place of the family's; NULL */
+    int64_t n_prompt;
+};
+/* ids [n, max_length] padded with the pad id; lengths [n]; scores [n] (mean log probability of the words; may be NULL).
+ */
+int model_caption(struct model *m, const float *pixels, int64_t n, const struct caption_opt *opt, bool low,
+                  int32_t *ids, int64_t *lengths, double *scores);
+/* The words of a caption without prompt, start and end. */
+int model_caption_text(const struct model *m, const int32_t *ids, int64_t n, struct str *out);
+
+/* ---- parts of families: towers (layer.c, vit.c, text.c) ---- */
+
+/* One pre-norm transformer layer and a stack of them. */
 struct block {
     struct norm norm1;
     struct linear qkv, out;
@@ -118,22 +217,54 @@ struct tower {
     enum act act;
     struct block *blocks;
 };
-struct clip {
-    struct tower vision, text;
-    int64_t patch, image, context, vocab, embed, start_id, end_id;
-    struct linear patch_embed, project_image, project_text; /* no bias */
-    struct tensor class_token, image_positions, token_table, text_positions, logit_scale;
-    struct norm norm_pre, norm_post, norm_final;
-};
 /* Hidden states for tests and the doctor: [0] before the first layer, [i] after layer i; arrays of layers + 1. NULL:
  * not wanted. */
-struct clip_trace {
+struct trace {
     struct tensor **states, *last_state, *pooled;
 };
+
+/* Vision transformer (Dosovitskiy et al. 2021) in the variants that the families use. */
+struct vit {
+    struct tower tower;
+    int64_t image, patch;
+    bool has_class, patch_bias, has_pre, has_post; /* class token; bias of the patch product; norms before and after */
+    struct linear patch_embed;
+    struct tensor class_token, positions; /* [V], [N (+1),V] */
+    struct norm norm_pre, norm_post;
+};
+/* All tokens after the last layer, closing norm not applied: [B,N,V]. */
+struct tensor *vit_tokens(const struct vit *v, struct tensor *pixels, struct trace *trace);
+/* The class token after the closing norm, [B,V]; without a trace the last layer is computed for that row alone. */
+struct tensor *vit_class(const struct vit *v, struct tensor *pixels, struct trace *trace);
+
+/* CLIP's text transformer, causal or (SigLIP) not. */
+struct text_tower {
+    struct tower tower;
+    int64_t context, vocab;
+    bool causal;
+    struct tensor token_table, positions;
+    struct norm norm_final;
+};
+/* The row at[b] of each text after the final norm, [B,T]. Causal: positions after the last read one are not computed.
+ */
+struct tensor *text_row(const struct text_tower *x, struct tape *t, const int32_t *ids, int64_t n, int64_t context,
+                        const int32_t *at, struct trace *trace);
+
+/* ---- CLIP (clip.c; Radford et al. 2021) ---- */
+
+struct resnet; /* resnet.c: OpenAI's ModifiedResNet */
+struct clip {
+    struct vit vision;
+    struct resnet *resnet; /* in place of vision; NULL */
+    struct text_tower text;
+    int64_t embed, start_id, end_id;
+    struct linear project_image, project_text; /* no bias */
+    struct tensor logit_scale;
+};
 struct tensor *clip_encode_image(const struct clip *c, struct tensor *pixels,
-                                 struct clip_trace *trace); /* [B,E] before L2 */
+                                 struct trace *trace); /* [B,E] before L2 */
 struct tensor *clip_encode_text(const struct clip *c, struct tape *t, const int32_t *ids, int64_t n, int64_t context,
-                                struct clip_trace *trace);
+                                struct trace *trace);
 /* Position of the end token of each row: first id == end (or, for the old configs with end 2, the largest id). */
 void clip_end_positions(const struct clip *c, const int32_t *ids, int64_t n, int64_t context, int32_t *at);
 

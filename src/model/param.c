@@ -12,6 +12,8 @@
 
 static int64_t size_of_letter(const struct param_sizes *s, char letter)
 {
+    if (letter == '1')
+        return 1;
     const char *at = strchr(s->letters, letter);
     BUG_ON(!at);
     return s->sizes[at - s->letters];
@@ -52,18 +54,19 @@ static int grow_list(struct params *p, int more)
 /* The tensor that the row is, or is the first part of. */
 static void shape_tensor(struct tensor *t, const struct param *q, const struct param_row *row)
 {
-    int parts = row->parts ? row->parts : 1;
+    int parts = row->parts ? row->parts : 1, skip = 0;
     memset(t, 0, sizeof *t);
     t->name = q->path;
-    t->n_dims = row->flat ? 2 : q->n_dims;
     t->n = q->n * parts;
-    if (q->n_dims > 0)
-        t->shape[0] = q->shape[0] * parts;
+    while (row->shape[skip] == '1')
+        skip++;
+    t->n_dims = row->flat ? 2 : q->n_dims - skip;
+    for (int d = 0; d < t->n_dims; d++)
+        t->shape[d] = q->shape[row->transposed ? q->n_dims - 1 - d : skip + d];
+    if (t->n_dims > 0)
+        t->shape[0] *= parts;
     if (row->flat)
         t->shape[1] = q->n / q->shape[0];
-    else
-        for (int d = 1; d < q->n_dims; d++)
-            t->shape[d] = q->shape[d];
 }
 
 static char *join(struct arena *a, const char *prefix, const char *path)
@@ -83,7 +86,10 @@ int params_bind(struct params *p, struct arena *a, const struct param_row *rows,
     TRY(grow_list(p, n_rows));
     for (int i = 0; i < n_rows; i++) {
         const struct param_row *row = &rows[i];
-        struct param q = {.tensor = (struct tensor *)((char *)base + row->offset), .init = row->init, .n = 1};
+        struct param q = {.tensor = (struct tensor *)((char *)base + row->offset), .kind = row->kind, .n = 1};
+        q.transposed = row->transposed;
+        q.grid = row->grid;
+        q.init = row->init;
         q.path = join(a, prefix, row->path);
         if (!q.path)
             return ERR_MEMORY;
@@ -91,13 +97,20 @@ int params_bind(struct params *p, struct arena *a, const struct param_row *rows,
             q.shape[q.n_dims] = size_of_letter(sizes, *c);
             q.n *= q.shape[q.n_dims++];
         }
+        BUG_ON(q.transposed && (q.n_dims != 2 || row->parts));
         q.decay = q.n_dims >= 2;
         q.deviation = deviation_of(&q, sizes);
-        if (row->part == 0)
+        if (row->part == 0 && q.kind != PARAM_ALIAS && !q.tensor->data)
             shape_tensor(q.tensor, &q, row);
         p->v[p->n++] = q;
     }
     return 0;
+}
+
+/* Does row i begin a tensor? Parts of one follow each other without a gap; an alias is none of its own. */
+static bool begins(const struct params *p, int64_t i)
+{
+    return p->v[i].kind != PARAM_ALIAS && (i == 0 || p->v[i - 1].tensor != p->v[i].tensor);
 }
 
 int params_allocate(struct params *p, enum dtype real)
@@ -107,8 +120,9 @@ int params_allocate(struct params *p, enum dtype real)
     p->n_numbers = 0;
     for (int64_t i = 0; i < p->n; i++) {
         struct param *q = &p->v[i];
-        bool same = i > 0 && p->v[i - 1].tensor == q->tensor; /* parts of one tensor follow each other without a gap */
-        if (!same)
+        if (q->kind == PARAM_ALIAS)
+            continue;
+        if (begins(p, i))
             at = (at + pad - 1) / pad * pad;
         q->at = at;
         at += q->n;
@@ -120,9 +134,34 @@ int params_allocate(struct params *p, enum dtype real)
     if (!p->data)
         return ERR_MEMORY;
     for (int64_t i = 0; i < p->n; i++)
-        if (i == 0 || p->v[i - 1].tensor != p->v[i].tensor)
+        if (begins(p, i))
             p->v[i].tensor->data = params_data(p, &p->v[i]);
+    for (int64_t i = 0; i < p->n; i++)
+        if (p->v[i].kind == PARAM_ALIAS)
+            p->v[i].at = ((char *)p->v[i].tensor->data - (char *)p->data) / (int64_t)dtype_size(real);
     return 0;
+}
+
+void params_share(struct params *p, const struct params *main)
+{
+    int64_t size = (int64_t)dtype_size(main->real), within = 0;
+    p->n_slab = main->n_slab;
+    p->real = main->real;
+    p->data = main->data;
+    p->grad = main->grad;
+    p->n_numbers = 0;
+    for (int64_t i = 0; i < p->n; i++) {
+        struct param *q = &p->v[i];
+        within = i > 0 && p->v[i - 1].tensor == q->tensor && q->kind != PARAM_ALIAS ? within + p->v[i - 1].n : 0;
+        q->at = ((char *)q->tensor->data - (char *)p->data) / size + within;
+        p->n_numbers += q->kind == PARAM_ALIAS ? 0 : q->n;
+    }
+}
+
+void params_forget(struct params *p)
+{
+    mem_free(p->v);
+    memset(p, 0, sizeof *p);
 }
 
 void params_free(struct params *p)
@@ -150,7 +189,7 @@ int params_want_grad(struct params *p)
     if (!p->grad)
         return ERR_MEMORY;
     for (int64_t i = 0; i < p->n; i++)
-        if (i == 0 || p->v[i - 1].tensor != p->v[i].tensor) {
+        if (begins(p, i) && p->v[i].kind == PARAM_TRAINED) {
             p->v[i].tensor->grad = params_grad(p, &p->v[i]);
             p->v[i].tensor->needs_grad = true;
         }
@@ -175,6 +214,8 @@ void params_init(struct params *p, uint64_t seed)
 {
     for (int64_t k = 0; k < p->n; k++) {
         const struct param *q = &p->v[k];
+        if (q->kind == PARAM_ALIAS)
+            continue;
         /* The stream depends on the weight's name, not its place: adding a layer leaves the others as they were. */
         struct rng r = rng_stream(seed, RNG_INIT, 0, hash_bytes(q->path, strlen(q->path), 0));
         for (int64_t i = 0; i < q->n; i++)

@@ -30,7 +30,7 @@ static void check_states(const char *engine, bool record)
     golden_open(&g, engine);
     assert_int_equal(tape_open(&t, g.m->engine, &(struct tape_opt){.record = record}), 0);
     struct clip *c = g.m->own;
-    struct clip_trace trace = {.states = states};
+    struct trace trace = {.states = states};
     struct tensor *raw = clip_encode_image(c, pixels_on(t, &g, false), &trace);
     assert_int_equal(tape_status(t), 0);
     /* In inference a block gives its input's memory back only past the block itself, so every state is still there. */
