@@ -134,6 +134,17 @@ struct tensor *clip_encode_text(const struct clip *c, struct tape *t, const int3
     return t_linear(x, MUTABLE(struct linear, c->project_text));          /* [B,E] */
 }
 
+static struct tensor *trace_image(const struct model *m, struct tensor *pixels, struct trace *trace)
+{
+    return clip_encode_image(m->own, pixels, trace);
+}
+
+static struct tensor *trace_text(const struct model *m, struct tape *t, const int32_t *ids, int64_t n, int64_t context,
+                                 struct trace *trace)
+{
+    return clip_encode_text(m->own, t, ids, n, context, trace);
+}
+
 static struct tensor *encode_image(const struct model *m, struct tensor *pixels)
 {
     return clip_encode_image(m->own, pixels, NULL);
@@ -154,4 +165,6 @@ const struct model_family family_clip = {
     .config = clip_write_config,
     .encode_image = encode_image,
     .encode_text = encode_text,
+    .trace_image = trace_image,
+    .trace_text = trace_text,
 };

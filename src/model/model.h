@@ -93,6 +93,7 @@ void source_close(struct model_source *s);
 
 struct model;
 struct captioner;
+struct trace;
 struct model_family {
     const char *name, *help;
     unsigned layouts; /* in which it can be written: bits 1 << LAYOUT_… */
@@ -108,6 +109,10 @@ struct model_family {
     struct tensor *(*encode_image)(const struct model *m, struct tensor *pixels);
     struct tensor *(*encode_text)(const struct model *m, struct tape *t, const int32_t *ids, int64_t n,
                                   int64_t context);
+    /* The same with what lies on the way, for the doctor; NULL: not offered. */
+    struct tensor *(*trace_image)(const struct model *m, struct tensor *pixels, struct trace *trace);
+    struct tensor *(*trace_text)(const struct model *m, struct tape *t, const int32_t *ids, int64_t n, int64_t context,
+                                 struct trace *trace);
     /* Logit that picture i and text i match, [B] (BLIP's ITM head); NULL: none. pixels [B,3,H,W]. */
     struct tensor *(*match)(const struct model *m, struct tensor *pixels, const int32_t *ids, int64_t context);
     void (*train_mode)(struct model *m, bool training); /* batch statistics; NULL: nothing depends on it */
@@ -217,10 +222,10 @@ struct tower {
     enum act act;
     struct block *blocks;
 };
-/* Hidden states for tests and the doctor: [0] before the first layer, [i] after layer i; arrays of layers + 1. NULL:
- * not wanted. */
+/* Hidden states for tests and the doctor: [0] before the first layer, [i] after layer i; arrays of layers + 1, NULL: not
+ * wanted. first: after the first layer. */
 struct trace {
-    struct tensor **states, *last_state, *pooled;
+    struct tensor **states, *first, *last_state, *pooled;
 };
 
 /* Vision transformer (Dosovitskiy et al. 2021) in the variants that the families use. */

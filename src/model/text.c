@@ -34,6 +34,8 @@ struct tensor *text_row(const struct text_tower *tower, struct tape *t, const in
         x = layer_block(x, &tower->tower, i, sight);
         if (trace && trace->states)
             trace->states[i + 1] = x;
+        if (trace && i == 0)
+            trace->first = x;
     }
     if (!trace)
         return t_layer_norm(layer_block_row(x, &tower->tower, last, sight, at),

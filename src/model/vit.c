@@ -21,6 +21,8 @@ static struct tensor *layers(const struct vit *v, struct tensor *x, int64_t n, s
         x = layer_block(x, &v->tower, i, (struct sight){0});
         if (trace && trace->states)
             trace->states[i + 1] = x;
+        if (trace && i == 0)
+            trace->first = x;
     }
     return x;
 }
