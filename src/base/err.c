@@ -24,15 +24,18 @@ static void mark_cut(char *s, size_t cap)
     memcpy(s + n, dots, sizeof dots);
 }
 
-/* Formats through a buffer of its own: the arguments may point into the old message. */
+/* Formats through a buffer of its own: the arguments may point into the old message. Messages quote names and cells of
+ * strangers' files, sometimes cut by a precision in the middle of a character: what is no printable UTF-8 is escaped
+ * here, once, so that a message can go to a terminal, into JSON and into Python as it is. */
 static void put(size_t at, const char *fmt, va_list ap)
 {
-    char text[ERR_BYTES];
+    char text[ERR_BYTES], safe[4 * ERR_BYTES];
     int n = vsnprintf(text, sizeof text, fmt, ap);
 
     if (n < 0)
         snprintf(text, sizeof text, "%s", fmt);
-    if (snprintf(message + at, sizeof message - at, "%s", text) >= (int)(sizeof message - at) || n >= (int)sizeof text)
+    str_safe(safe, sizeof safe, text);
+    if (snprintf(message + at, sizeof message - at, "%s", safe) >= (int)(sizeof message - at) || n >= (int)sizeof text)
         mark_cut(message, sizeof message);
 }
 

@@ -104,6 +104,21 @@ static void bug(void **state)
     assert_true(WIFSIGNALED(status) && WTERMSIG(status) == SIGABRT);
 }
 
+/* What a message quotes comes from strangers' files: it must be fit for a terminal, for JSON and for Python. */
+static void quoted_bytes(void **state)
+{
+    err_set(ERR_DATA, "x: \"%.2s\" and %s", "a\xc3\xa9", "\x1b[31m\r\n\x7f \xff\xed\xa0\x80");
+    assert_string_equal(err_text(), "x: \"a\\xc3\" and \\x1b[31m\\x0d\\x0a\\x7f \\xff\\xed\\xa0\\x80");
+    err_while(ERR_DATA, "reading \"caf\xc3\xa9\"");
+    assert_true(utf8_ok(err_text(), strlen(err_text())));
+    assert_true(str_ends(err_text(), "\\x80 (while reading \"caf\xc3\xa9\")"));
+    char bytes[2000];
+    memset(bytes, 0xff, sizeof bytes - 1);
+    bytes[sizeof bytes - 1] = 0;
+    err_set(ERR_DATA, "%s", bytes);
+    assert_true(strlen(err_text()) < 1024 && str_ends(err_text(), "..."));
+}
+
 static void limits(void **state)
 {
     int64_t before = limit_get(LIMIT_SIDE);
@@ -124,8 +139,8 @@ static void limits(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(frames), cmocka_unit_test(truncation), cmocka_unit_test(from_errno),
-        cmocka_unit_test(codes),  cmocka_unit_test(bug),        cmocka_unit_test(limits),
+        cmocka_unit_test(frames), cmocka_unit_test(truncation),   cmocka_unit_test(from_errno), cmocka_unit_test(codes),
+        cmocka_unit_test(bug),    cmocka_unit_test(quoted_bytes), cmocka_unit_test(limits),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
