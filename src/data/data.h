@@ -57,23 +57,36 @@ int preprocess_apply(const struct preprocess *p, const struct image *rgb, float 
 int preprocess_file(const struct preprocess *p, const char *path, float *out); /* the same from a picture file */
 void preprocess_fingerprint(const struct preprocess *p, char out[65]);
 
-/* ---- datasets (dataset.c, dataset_csv.c, dataset_folder.c, dataset_emoji.c; list in dataset_list.h) -- */
+/* ---- datasets (dataset.c, dataset_files.c, dataset_KIND.c; list in dataset_list.h; docs/data.md) -- */
 
-/* SPEC: `emoji`, `csv:FILE`, `folder:DIR` (more kinds in dataset_list.h). Pictures, captions and which belongs to
- * which. */
+/* SPEC: KIND:WHERE, as in `csv:FILE`, `coco:FILE.json`, `wds:{000..099}.tar` (dataset_list.h has all). Pictures,
+ * captions and which belongs to which. A row that cannot be used costs that row and is listed; the others go on. */
 struct dataset_opt {
-    const char *split;                         /* comma-separated names ("test,compositional"), or NULL: all rows */
-    const char *captions;                      /* emoji: "all" (names and keywords, default) or "name" */
-    const char *image_column, *caption_column; /* csv; NULL: filepath, then caption or title */
-    int64_t limit;                             /* at most so many pictures; 0: all */
+    const char *split;    /* names joined by "," or "+" ("train+restval"), or NULL: all rows */
+    const char *captions; /* emoji: "all" (names and keywords, default) or "name" */
+    /* csv; NULL: filepath, then caption or title. caption_column "none": pictures alone. separator: one character,
+     * "\t", tab, comma, semicolon or pipe; NULL: sniffed. */
+    const char *image_column, *caption_column, *separator;
+    /* Where the pictures' names start, in place of the kind's own choice. Names must then lie below it. */
+    const char *images_root;
+    const char *caption_key;            /* wds: member or JSON field of the captions; NULL: "txt" */
+    const char *classnames, *templates; /* folder: files of names and of prompts with {} or {c} */
+    bool follow;                        /* symbolic links below the pictures' folder are followed */
+    int64_t limit;                      /* at most so many pictures; 0: all */
 };
 struct pair {
     int64_t image, text;
 };
+/* A row of the source that was left out. */
+struct refused {
+    int64_t row;                   /* where it stood: line of a table, place in a list, from 1; 0: unknown */
+    const char *id, *path, *reason; /* "" when unknown */
+};
 struct dataset {
     const char *spec; /* as given */
-    const char
-        *description; /* one line of what was found: "csv: tab-separated, 2 columns, 5000 rows, 3 pictures missing" */
+    /* One line of what was found: "csv: tab-separated, 2 columns, 5,000 rows, 4,997 pictures, 5,000 captions, 3
+     * pictures missing". */
+    const char *description;
     int64_t n_images, n_texts, n_pairs;
     /* Columns of images.csv and texts.csv of a set. images: id, path, label, split, attribute columns. Cells [n,
      * n_cols]. */
@@ -83,6 +96,11 @@ struct dataset {
     const char **captions;                /* [n_texts] */
     struct pair *pairs;   /* [n_pairs], sorted by image then text; many to many; a caption is listed once */
     char fingerprint[65]; /* SHA-256 over rows and captions */
+    /* Rows left out before anything was decoded: all of them, those whose picture is not there, and the list of the
+     * first n_listed (limit refused). */
+    int64_t n_refused, n_missing, n_listed;
+    struct refused *refused;
+    const char *path_base; /* folder where relative paths of column path start; "": no files (emoji, wds) or here */
     /* Decoded picture `row`, RGB on its plain background. alpha (may be NULL) receives [height*width] u8 foreground
      * cover, left NULL when the kind knows none. Thread-safe. */
     int (*read_image)(const struct dataset *d, int64_t row, struct image *rgb, uint8_t **alpha);
@@ -95,6 +113,8 @@ void dataset_close(struct dataset **d);
 /* NULL when there is no such column. */
 const char *dataset_image_cell(const struct dataset *d, int64_t row, const char *col);
 const char *dataset_text_cell(const struct dataset *d, int64_t row, const char *col);
+/* The kinds, for a help page: prefix and what it names; NULL past the end. */
+const char *dataset_kind_at(int i, const char **help);
 
 /* The emoji world: made once into dir (pictures, alpha.npy, images.csv, texts.csv, pairs.csv, world.json).
  * docs/emoji.md has the rules. */

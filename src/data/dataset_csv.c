@@ -1,12 +1,11 @@
-/* data/dataset_csv.c: `csv:FILE`, a table of picture files and captions, comma or tab separated.
+/* data/dataset_csv.c: `csv:FILE`, a table of picture files and captions, and `set:SET`, the tables of a set.
  *
- * The columns of open_clip's training tables (filepath, title) and of everyone's own (filepath, caption). A file that
- * occurs in several rows is one picture with several captions. Every other column is kept as an attribute of the
+ * csv: the columns of open_clip's training tables (filepath, title) and of everyone's own (filepath, caption). A file
+ * that occurs in several rows is one picture with several captions. Every other column is kept as an attribute of the
  * picture (first row wins); a column `split` makes --split work. Relative paths start at the table. Missing files are
- * counted and left out: one gone file of a million is no reason to stop, all of them are. */
+ * counted and left out: one gone file of a million is no reason to stop, all of them are. The separator is sniffed and
+ * said, because "no column filepath" in a file with commas has cost people days; ragged rows cost themselves. */
 #include "data/dataset_build.h"
-
-#include <string.h>
 
 #define N_FIXED 4 /* id, path, label, split */
 
@@ -16,7 +15,26 @@ struct csv_columns {
     const char **names;
 };
 
-static int need_column(const struct table *t, const char *name, const char *what)
+static int parse_separator(const char *s, char *out)
+{
+    static const struct {
+        const char *name;
+        char sep;
+    } names[] = {{"\\t", '\t'}, {"tab", '\t'}, {"comma", ','}, {"semicolon", ';'}, {"pipe", '|'}, {"space", ' '}};
+    *out = 0;
+    if (!s || !*s || !strcmp(s, "auto"))
+        return 0;
+    for (size_t i = 0; i < ARRAY_LEN(names) && !*out; i++)
+        if (!strcmp(s, names[i].name))
+            *out = names[i].sep;
+    if (!*out && !s[1] && (unsigned char)*s < 0x80 && !strchr("\"\r\n", *s))
+        *out = *s;
+    if (!*out)
+        FAIL(ERR_USAGE, "separator \"%.20s\": expected one character, or tab, comma, semicolon, pipe, auto", s);
+    return 0;
+}
+
+static int need_column(const struct table *t, const char *name, const char *what, const char *options)
 {
     int c = table_col(t, name);
     if (c >= 0)
@@ -24,8 +42,11 @@ static int need_column(const struct table *t, const char *name, const char *what
     struct str s = {0};
     for (int i = 0; i < t->n_cols; i++)
         str_add(&s, "%s%s", i ? ", " : "", t->cols[i]);
-    int rc = err_set(ERR_DATA, "%s: no column \"%s\" for the %s, found: %.300s; name yours in the options", t->path,
-                     name, what, s.s ? s.s : "");
+    int rc = err_set(ERR_DATA,
+                     "%s: no column \"%s\" for the %s, found: %.300s (%s-separated, %d column%s); name yours with %s, "
+                     "or the separator with --csv-separator",
+                     t->path, name, what, s.s ? s.s : "", table_sep_name(t->sep), t->n_cols, t->n_cols == 1 ? "" : "s",
+                     options);
     str_free(&s);
     return rc;
 }
@@ -33,12 +54,13 @@ static int need_column(const struct table *t, const char *name, const char *what
 static int find_columns(struct dataset_build *b, const struct table *t, struct csv_columns *c)
 {
     const char *path = b->opt->image_column, *caption = b->opt->caption_column;
-    c->path = need_column(t, path ? path : "filepath", "pictures");
+    c->path = need_column(t, path ? path : "filepath", "pictures", "--image-column (or --csv-img-key)");
     TRY(c->path);
     if (!caption)
         caption = table_col(t, "caption") >= 0 || table_col(t, "title") < 0 ? "caption" : "title";
-    c->caption = need_column(t, caption, "captions");
-    TRY(c->caption);
+    c->caption = table_col(t, caption);
+    if (c->caption < 0 && strcmp(caption, "none"))
+        return need_column(t, caption, "captions", "--caption-column (or --csv-caption-key; none: pictures alone)");
     c->split = table_col(t, "split");
     c->label = table_col(t, "label");
     if (b->opt->split && c->split < 0)
@@ -62,17 +84,9 @@ static int find_columns(struct dataset_build *b, const struct table *t, struct c
     return build_columns(b, N_FIXED + c->n_extra, c->names);
 }
 
-static bool file_there(const char *root, const char *path)
-{
-    char full[4096];
-    if (*path == '/' || !*root)
-        return path_exists(path);
-    return path_join(full, sizeof full, root, path) == 0 && path_exists(full);
-}
-
 /* Rows of one picture share its path. */
 struct seen {
-    uint32_t *slots; /* picture row + 1 by path; GONE: looked for and missing */
+    uint32_t *slots; /* picture row by path; GONE: looked for and refused */
     const char **paths;
     size_t mask;
 };
@@ -95,73 +109,72 @@ static int add_picture(struct dataset_build *b, const struct table *t, const str
     cells[3] = c->split >= 0 ? table_cell(t, i, c->split) : "";
     for (int k = 0; k < c->n_extra; k++)
         cells[N_FIXED + k] = table_cell(t, i, c->extra[k]);
-    return build_image(b, cells, row);
+    return build_picture(b, t->lines[i], cells, row);
 }
 
-static int take_rows(struct dataset_build *b, const struct table *t, const struct csv_columns *c, struct seen *s,
-                     int64_t *n_missing)
+static int take_row(struct dataset_build *b, const struct table *t, const struct csv_columns *c, struct seen *s,
+                    int64_t i)
 {
-    const char *root = b->d->own;
-    for (int64_t i = 0; i < t->n_rows; i++) {
-        const char *path = table_cell(t, i, c->path), *caption = table_cell(t, i, c->caption);
-        if (!*path)
-            FAIL(ERR_DATA, "%s: row %lld: column \"%s\" is empty, expected the path of a picture", t->path,
-                 (long long)i + 1, t->cols[c->path]);
-        if (c->split >= 0 && !build_wants_split(b, table_cell(t, i, c->split)))
-            continue;
-        size_t slot = seen_slot(s, path);
-        if (!s->paths[slot]) {
-            if (b->opt->limit > 0 && b->d->n_images >= b->opt->limit)
-                continue;
-            s->paths[slot] = path;
-            s->slots[slot] = GONE;
-            if (file_there(root, path)) {
-                int64_t row;
-                TRY(add_picture(b, t, c, i, &row));
-                s->slots[slot] = (uint32_t)row;
-            } else
-                ++*n_missing;
-        }
-        if (s->slots[slot] == GONE || !*caption)
-            continue;
-        int64_t text;
-        TRY(build_text(b, caption, "caption", &text));
-        TRY(build_pair(b, s->slots[slot], text));
+    const char *path = table_cell(t, i, c->path), *caption = c->caption >= 0 ? table_cell(t, i, c->caption) : NULL;
+    if (c->split >= 0 && !build_wants_split(b, table_cell(t, i, c->split)))
+        return 0;
+    if (!*path)
+        return build_refuse(b, t->lines[i], "", "", "column \"%s\" is empty, expected the path of a picture",
+                            t->cols[c->path]);
+    const char *why = caption ? build_bad_caption(caption) : NULL;
+    if (why)
+        return build_refuse(b, t->lines[i], path, path, "%s", why);
+    size_t slot = seen_slot(s, path);
+    if (!s->paths[slot]) {
+        int64_t row;
+        if (build_full(b))
+            return 0;
+        TRY(add_picture(b, t, c, i, &row));
+        s->paths[slot] = path;
+        s->slots[slot] = row < 0 ? GONE : (uint32_t)row;
     }
-    return 0;
+    if (s->slots[slot] == GONE || !caption)
+        return 0;
+    return build_caption(b, t->lines[i], s->slots[slot], caption, "caption");
 }
 
 static int fill(struct dataset_build *b, const struct table *t)
 {
     struct csv_columns c = {0};
     struct seen s = {.mask = 63};
-    int64_t n_missing = 0;
     TRY(find_columns(b, t, &c));
     while (s.mask < (size_t)t->n_rows * 2)
         s.mask = s.mask * 2 + 1;
     s.slots = mem_calloc(s.mask + 1, sizeof *s.slots);
     s.paths = mem_calloc(s.mask + 1, sizeof *s.paths);
-    int rc = s.slots && s.paths ? take_rows(b, t, &c, &s, &n_missing) : ERR_MEMORY;
+    int rc = s.slots && s.paths ? 0 : ERR_MEMORY;
+    for (int64_t i = 0; i < t->n_rows && rc == 0; i++) {
+        rc = take_row(b, t, &c, &s, i);
+        if (rc == 0 && i % 1024 == 0)
+            rc = signal_check();
+    }
     mem_free(s.slots);
     mem_free(s.paths);
     TRY(rc);
-    const char *root = b->d->own;
-    if (!b->d->n_images && n_missing)
-        FAIL(ERR_DATA, "%s: none of the %lld pictures is there, for example \"%s\"; relative paths start at \"%s\"",
-             t->path, (long long)n_missing, table_cell(t, 0, c.path), *root ? root : ".");
-    return build_describe(b, "csv: %s, %d columns, %lld rows, %lld pictures, %lld captions, %lld pictures missing",
-                          t->sep == '\t' ? "tab-separated" : "comma-separated", t->n_cols, (long long)t->n_rows,
-                          (long long)b->d->n_images, (long long)b->d->n_texts, (long long)n_missing);
+    return build_describe(b, "csv: %s-separated, %d columns, %s rows", table_sep_name(t->sep), t->n_cols,
+                          build_count(t->n_rows));
+}
+
+static int note_bad_row(void *ctx, int64_t line, const char *why)
+{
+    return build_refuse(ctx, line, "", "", "the line %s", why);
 }
 
 int dataset_build_csv(struct dataset_build *b)
 {
     const char *slash = strrchr(b->arg, '/');
+    struct table_opt how = {.bad = note_bad_row, .ctx = b};
     if (!*b->arg)
         FAIL(ERR_USAGE, "dataset \"%s\": expected csv:FILE", b->d->spec);
-    TRY(build_files(b, b->arg, slash ? (size_t)(slash - b->arg) + (slash == b->arg) : 0));
+    TRY(parse_separator(b->opt->separator, &how.sep));
+    TRY(build_files(b, b->arg, slash ? (size_t)(slash - b->arg) + (slash == b->arg) : 0, false));
     struct table t = {0};
-    TRY(table_read(&t, b->arg));
+    TRY(table_read_with(&t, b->arg, &how));
     int rc = fill(b, &t);
     table_free(&t);
     return rc;

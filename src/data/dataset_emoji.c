@@ -6,7 +6,6 @@
 #include "data/dataset_build.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 struct emoji_own {
     char dir[1024];
@@ -108,14 +107,14 @@ static int check_splits(const struct dataset_build *b)
 {
     static const char *const known[] = {"train", "validation", "test", "compositional"};
     for (const char *s = b->opt->split; s && *s;) {
-        size_t n = strcspn(s, ",");
+        size_t n = strcspn(s, ",+");
         bool found = false;
         for (size_t i = 0; i < ARRAY_LEN(known); i++)
             found |= strlen(known[i]) == n && !memcmp(s, known[i], n);
         if (!found)
             FAIL(ERR_USAGE, "split \"%.*s\": expected train, validation, test or compositional, or several with commas",
                  (int)n, s);
-        s += n + (s[n] == ',');
+        s += n + (s[n] != 0);
     }
     return 0;
 }
@@ -166,6 +165,7 @@ int dataset_build_emoji(struct dataset_build *b)
         rc = take_images(b, &images, new_row);
     if (rc == 0)
         rc = take_texts(b, &texts, &pairs, new_row, n);
+    b->described = true;
     if (rc == 0)
         rc = build_describe(b, "emoji: %lld of %lld pictures%s%s, %lld captions", (long long)b->d->n_images,
                             (long long)n, b->opt->split ? ", split " : "", b->opt->split ? b->opt->split : "",

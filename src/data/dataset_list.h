@@ -5,7 +5,8 @@
 
 #define DATASET_LIST(X)                                                                                                \
     X("emoji", dataset_build_emoji, "the built-in emoji world, drawn once on this machine")                            \
-    X("csv", dataset_build_csv, "csv:FILE, a table with columns filepath and caption (or title); comma or tab")        \
-    X("folder", dataset_build_folder, "folder:DIR, one folder a class, or pictures without captions")
+    X("csv", dataset_build_csv, "csv:FILE, a table (CSV or TSV) with columns filepath and caption or title")           \
+    X("folder", dataset_build_folder, "folder:DIR, one folder a class, or pictures without captions")                  \
+    X("clip-retrieval", dataset_build_clip_retrieval, "vectors, not pictures: commands that take a SET read them")
 
 #endif

@@ -102,7 +102,7 @@ void npy_writer_abort(struct npy_writer **w);
 
 /* ---- tables (table.c) -------------------------------------------------------------------------------------- */
 
-/* CSV and TSV (RFC 4180 quotes, CRLF, BOM; separator sniffed from the header and kept in sep). First row names
+/* CSV and TSV (RFC 4180 quotes, CRLF, BOM; separator , tab ; or | sniffed from the header, kept in sep). First row names
  * columns; blank lines are skipped; cells are UTF-8. */
 struct table {
     int n_cols;
@@ -110,9 +110,19 @@ struct table {
     const char **cols, **cells;
     char sep;
     char *path;
+    int64_t *lines; /* [n_rows] where each row begins, counted from 1 */
     struct arena *arena;
 };
 int table_read(struct table *t, const char *path);
+/* The same with a separator (0: sniffed) and with a function that is told of each bad row (ragged, not UTF-8, text
+ * behind a quote) instead of an error; the row is left out. A negative answer ends the reading with that code. */
+struct table_opt {
+    char sep;
+    int (*bad)(void *ctx, int64_t line, const char *why);
+    void *ctx;
+};
+int table_read_with(struct table *t, const char *path, const struct table_opt *opt);
+const char *table_sep_name(char sep);                      /* "tab", "comma", ... */
 void table_free(struct table *t);
 int table_col(const struct table *t, const char *name);                        /* -1 when absent */
 const char *table_cell(const struct table *t, int64_t row, int col);
@@ -126,12 +136,42 @@ int table_write(const char *path, int n_cols, const char *const *cols, int64_t n
 /* libvips and what it needs are loaded by the first of these calls (not by image_free), out of meridian_pictures.so;
  * ERR_FAIL with advice when that module or a library of it is missing. MERIDIAN_MODULES=DIR: look only there. */
 
-/* [height, width, channels] u8; 1, 2, 3 or 4 channels */
-struct image { int width, height, channels; uint8_t *pixels; };
+/* What the bytes mean. Pictures are kept as their file has them, for the published preprocessings differ in when they
+ * turn them into RGB (docs/pixels.md). */
+enum image_mode {
+    IMAGE_PLAIN,   /* by channels: 1 gray, 2 gray and alpha, 3 RGB, 4 RGB and alpha (straight) */
+    IMAGE_INDEXED, /* a palette, resolved to 3 channels, or single bits, 1 channel of 0 and 255 */
+    IMAGE_CMYK,    /* 4 channels, 0 is no ink */
+    IMAGE_GRAY16   /* 2 bytes a pixel, the low one first */
+};
+/* How gray of 16 bits becomes 8: clipped to 0..255, as Pillow 9.4 does (nearly all white), or its high byte. */
+enum image_gray16 { GRAY16_CLIP, GRAY16_HIGH_BYTE };
+/* [height, width, channels] u8; 1, 2, 3 or 4 channels. orientation: EXIF's 1 to 8, or 0; never applied by readers. */
+struct image { int width, height, channels; uint8_t *pixels; enum image_mode mode; int orientation; };
 /* libvips once a process, lazily called by the others */
 int image_start(const char *argv0);
-/* Decoded as Pillow's convert("RGB") would give it: gray repeated, palette resolved, alpha dropped, 16 bit by high
- * byte, CMYK to RGB, EXIF orientation NOT applied. Header and pixel limits checked before decoding. channels = 3. */
+/* A picture's rows from top to bottom, as they are decoded. begin gets a head without pixels; rows [n_rows, width,
+ * channels] are valid during the call; a negative code stops the work and is returned. */
+struct image_sink {
+    int (*begin)(void *ctx, const struct image *head);
+    int (*rows)(void *ctx, const uint8_t *rows, int n_rows);
+    void *ctx;
+};
+/* JPEG, PNG, WebP and GIF (its first frame) are decoded here, TIFF and PPM by a confined process. Header and limits
+ * are checked before a pixel is decoded; a truncated file is ERR_DATA. The memory for a picture is the decoder's: some
+ * rows, or all of an interlaced or progressive one. */
+int image_decode(const struct image_sink *to, const char *path);
+int image_decode_memory(const struct image_sink *to, const void *bytes, size_t n, const char *name);
+/* The whole picture in the mode of its file. */
+int image_read(struct image *out, const char *path);
+int image_read_memory(struct image *out, const void *bytes, size_t n, const char *name);
+/* Pillow's convert("RGB"), in place: gray repeated, palette resolved, alpha dropped, CMYK to RGB. */
+int image_to_rgb(struct image *im, enum image_gray16 how);
+/* The same for `width` pixels of a picture like `head`; rgb may be the row itself where channels > 2. */
+void image_row_to_rgb(uint8_t *rgb, const uint8_t *row, int width, const struct image *head, enum image_gray16 how);
+/* Turned and mirrored as the EXIF orientation says, which is then 0. */
+int image_turn(struct image *im);
+/* image_read and image_to_rgb, gray of 16 bits by its high byte: for eyes and for training views. */
 int image_read_rgb(struct image *out, const char *path);
 int image_read_rgb_memory(struct image *out, const void *bytes, size_t n, const char *name);
 void image_free(struct image *im);
@@ -148,6 +188,31 @@ int image_draw_emoji(struct image *out, const char *utf8, int size, double margi
 /* name and version of the font; ERR_FAIL with advice when absent */
 int image_emoji_font(char *out, size_t n);
 
+/* ---- work folders (workdir.c) ------------------------------------------------------------------------------ */
+
+/* A long job in pieces, each a folder that is whole or absent; PATH/plan.json says what the job is. One process alone
+ * (a second is ERR_LOCKED) or many at once; locks die with their owner. An existing plan goes through `agree` (0, or an
+ * error that names what differs); with force one that does not agree is cleared away with all its pieces. */
+struct workdir;
+typedef int (*workdir_agree)(const json_t *old, const json_t *plan, const char *path);
+int workdir_open(struct workdir **w, const char *path, bool alone, bool force, const json_t *plan, workdir_agree agree);
+bool workdir_resumed(const struct workdir *w);             /* the plan was there already */
+bool workdir_has(const struct workdir *w, const char *piece);
+/* Takes the lease of a piece; *tmp is the folder to write its files into, or NULL: another process has the lease or has
+ * finished the piece. One piece at a time. Names: at most 55 bytes. */
+int workdir_begin(struct workdir *w, const char *piece, const char **tmp);
+/* Sums `files` into the manifest (taken over), writes piece.json, renames the folder. Gives the lease back either way. */
+int workdir_commit(struct workdir *w, json_t *manifest, const char *const *files, int n);
+void workdir_abort(struct workdir *w);                     /* of the piece in work; its folder is removed */
+/* ERR_DATA when a file or the manifest is not what was written. *manifest: for json_decref. */
+int workdir_check(const struct workdir *w, const char *piece, const char *const *files, int n, json_t **manifest);
+int workdir_drop(struct workdir *w, const char *piece);    /* remove a damaged piece */
+int workdir_claim(struct workdir *w, const char *name, bool *got); /* a lease without a piece, until workdir_abort */
+int workdir_path(char *out, size_t n, const struct workdir *w, const char *piece, const char *file);
+int workdir_finished(struct workdir *w);                   /* the result stands: the last one out removes the folder */
+bool workdir_is_finished(const struct workdir *w);
+int workdir_close(struct workdir **w, bool drop);          /* drop: remove the folder unless others are at work in it */
+
 /* ---- run folders (rundir.c) -------------------------------------------------------------------------------- */
 
 /* RUN/run.jsonl (events, one JSON object a line), RUN/config.json, RUN/lock (flock + pid; second writer ERR_LOCKED).
@@ -158,5 +223,16 @@ int rundir_open(struct rundir **r, const char *path, bool resume, bool force, co
 int rundir_event(struct rundir *r, json_t *event);         /* takes the reference; adds "time" */
 const char *rundir_path(const struct rundir *r);
 void rundir_close(struct rundir **r);
+
+/* ---- parquet, the flat subset (parquet.c) ------------------------------------------------------------------ */
+
+/* metadata.parquet as a table, as table_read gives metadata.csv: cells are text, null is "", sep is 0; table_free.
+ * Text, numbers (shortest that reads back), true and false; pages of version 1 and 2; uncompressed, snappy, gzip, zstd.
+ * Columns that cannot be read (nested, repeated, INT96, bytes that are no text, other codecs ...) are left out: a line
+ * "NAME: it is nested …\n" each is added to left_out (may be NULL). ERR_UNSUPPORTED when none is left. */
+int parquet_read(struct table *t, struct str *left_out, const char *path);
+/* One file, zstd (or what the build has). A column whose cells are all whole numbers, or all numbers, in the spelling
+ * that parquet_read gives back becomes INT64 or DOUBLE, empty cells null; any other is text, NULL is null. Atomic. */
+int parquet_write(const char *path, int n_cols, const char *const *cols, int64_t n_rows, const char *const *cells);
 
 #endif

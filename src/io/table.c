@@ -4,7 +4,8 @@
  * a byte order mark, blank lines. A quote counts only at the start of a cell (so `5" pipe` is text). Everything is
  * UTF-8. The file is copied once into the table's arena and cut up in place: unquoting only ever shrinks, each
  * separator makes room for a NUL. Ragged rows and open quotes are errors with a line number, because guessing would
- * pair pictures with captions of other pictures.
+ * pair pictures with captions of other pictures. A caller who can do without a bad row is told of it instead
+ * (table_opt); a quote that is never closed stays an error, for nobody knows where the next row begins.
  * Rejected: a streaming reader; the tables here are read whole and fit (LIMIT_ROWS, LIMIT_LINE_BYTES). */
 #include "io/io.h"
 
@@ -24,13 +25,18 @@ struct cutter {
     char sep;
     const char **cells; /* all cells so far */
     size_t n, cap;
+    bool tolerant;      /* a bad row is noted in why, not an error */
+    const char *why;
 };
 
 static int add_cell(struct cutter *c, char *from, size_t len)
 {
-    if (!utf8_ok(from, len))
-        FAIL(ERR_DATA, "%s: line %" PRId64 " is not UTF-8; convert the file (iconv -f latin1 -t utf-8)", c->file,
-             c->row_line);
+    if (!utf8_ok(from, len)) {
+        if (!c->tolerant)
+            FAIL(ERR_DATA, "%s: line %" PRId64 " is not UTF-8; convert the file (iconv -f latin1 -t utf-8)", c->file,
+                 c->row_line);
+        c->why = "is not UTF-8; convert the file (iconv -f latin1 -t utf-8)";
+    }
     if (c->n == c->cap) {
         size_t cap = c->cap ? c->cap * 2 : 256, old = 0, now = 0;
         if (!mul_ok(c->cap, sizeof(*c->cells), &old) || !mul_ok(cap, sizeof(*c->cells), &now))
@@ -72,9 +78,14 @@ static int take_quoted(struct cutter *c, size_t *len)
     }
     c->p++;
     *len = (size_t)(to - from);
-    if (c->p < c->end && *c->p != c->sep && *c->p != '\n' && *c->p != '\r')
-        FAIL(ERR_DATA, "%s: line %" PRId64 ": text follows a closing quote (a quote inside quotes is written \"\")",
-             c->file, c->line);
+    if (c->p < c->end && *c->p != c->sep && *c->p != '\n' && *c->p != '\r') {
+        if (!c->tolerant)
+            FAIL(ERR_DATA, "%s: line %" PRId64 ": text follows a closing quote (a quote inside quotes is written \"\")",
+                 c->file, c->line);
+        c->why = "has text behind a closing quote (a quote inside quotes is written \"\")";
+        while (c->p < c->end && *c->p != c->sep && *c->p != '\n' && *c->p != '\r')
+            c->p++;
+    }
     return 0;
 }
 
@@ -130,19 +141,19 @@ static int take_row(struct cutter *c, size_t *n_cells)
 /* The separator that the first row holds most often outside quotes; the name decides when it holds none. */
 static char sniff(const char *p, const char *end, const char *path)
 {
-    static const char candidates[] = {',', '\t', ';'};
-    size_t count[3] = {0};
+    static const char candidates[] = {',', '\t', ';', '|'};
+    size_t count[ARRAY_LEN(candidates)] = {0};
     bool quoted = false;
     while (p < end && (*p == '\n' || *p == '\r'))
         p++;
     for (; p < end && (quoted || (*p != '\n' && *p != '\r')); p++) {
         if (*p == '"')
             quoted = !quoted;
-        for (int i = 0; i < 3 && !quoted; i++)
+        for (size_t i = 0; i < ARRAY_LEN(candidates) && !quoted; i++)
             count[i] += *p == candidates[i];
     }
-    int best = str_ends(path, ".tsv") || str_ends(path, ".TSV") ? 1 : 0;
-    for (int i = 0; i < 3; i++)
+    size_t best = str_ends(path, ".tsv") || str_ends(path, ".TSV") ? 1 : 0;
+    for (size_t i = 0; i < ARRAY_LEN(candidates); i++)
         if (count[i] > count[best])
             best = i;
     return candidates[best];
@@ -161,25 +172,72 @@ static int check_header(const char **cols, size_t n, const char *path)
     return 0;
 }
 
-static int read_rows(struct table *t, struct cutter *c)
+const char *table_sep_name(char sep)
+{
+    static _Thread_local char one[4];
+    if (sep == '\t')
+        return "tab";
+    if (sep == ',')
+        return "comma";
+    if (sep == ';')
+        return "semicolon";
+    snprintf(one, sizeof(one), "%c", sep);
+    return sep == '|' ? "pipe" : one;
+}
+
+static int note_line(struct table *t, struct cutter *c, int64_t *cap)
+{
+    if (t->n_rows == *cap) {
+        int64_t more = *cap ? *cap * 2 : 256;
+        int64_t *grown = mem_grow(t->lines, (size_t)*cap * sizeof(*grown), (size_t)more * sizeof(*grown));
+        if (!grown)
+            return ERR_MEMORY;
+        t->lines = grown;
+        *cap = more;
+    }
+    t->lines[t->n_rows++] = c->row_line;
+    return 0;
+}
+
+/* Returns 0 when the row just read (n cells) may stay; > 0 when it was reported and taken back. */
+static int judge_row(struct table *t, struct cutter *c, size_t n, const struct table_opt *opt)
+{
+    char why[160];
+    size_t want = (size_t)t->n_cols;
+    if (n == want && !c->why)
+        return 0;
+    if (c->why)
+        snprintf(why, sizeof(why), "%s", c->why);
+    else
+        snprintf(why, sizeof(why), "has %zu cells, expected %zu as in the first row (separator %s)", n, want,
+                 table_sep_name(c->sep));
+    if (!opt->bad)
+        FAIL(ERR_DATA, "%s: line %" PRId64 " %s", t->path, c->row_line, why);
+    c->n -= n;
+    c->why = NULL;
+    TRY(opt->bad(opt->ctx, c->row_line, why));
+    return 1;
+}
+
+static int read_rows(struct table *t, struct cutter *c, const struct table_opt *opt)
 {
     size_t n = 0, n_cols = 0;
+    int64_t cap = 0, n_read = 0;
     TRY(take_row(c, &n_cols));
     TRY(check_header(c->cells, n_cols, t->path));
     t->n_cols = (int)n_cols;
+    c->tolerant = opt->bad != NULL;
     for (;;) {
         TRY(take_row(c, &n));
         if (n == 0)
             break;
-        if (n != n_cols)
-            FAIL(ERR_DATA, "%s: line %" PRId64 " has %zu cells, expected %zu as in the first row (separator %s)",
-                 t->path, c->row_line, n, n_cols,
-                 c->sep == '\t'  ? "tab"
-                 : c->sep == ',' ? "comma"
-                                 : "semicolon");
-        if (++t->n_rows > limit_get(LIMIT_ROWS))
+        if (++n_read > limit_get(LIMIT_ROWS))
             FAIL(ERR_DATA, "%s: more than %lld rows (limit %s)", t->path, (long long)limit_get(LIMIT_ROWS),
                  limit_name(LIMIT_ROWS));
+        int rc = judge_row(t, c, n, opt);
+        TRY(rc);
+        if (rc == 0)
+            TRY(note_line(t, c, &cap));
     }
     return 0;
 }
@@ -197,7 +255,7 @@ static int check_bytes(const uint8_t *p, size_t n, const char *path)
     FAIL(ERR_DATA, "%s: line %" PRId64 " holds a zero byte; this is no text table", path, line);
 }
 
-static int read_into(struct table *t, struct cutter *c, const struct map *m)
+static int read_into(struct table *t, struct cutter *c, const struct map *m, const struct table_opt *opt)
 {
     TRY(check_bytes(m->data, m->size, m->path));
     TRY(arena_open(&t->arena, "table"));
@@ -209,9 +267,9 @@ static int read_into(struct table *t, struct cutter *c, const struct map *m)
     memcpy(text, m->data + skip, n);
     text[n] = '\0';
     TRY(map_check(m));
-    t->sep = sniff(text, text + n, t->path);
+    t->sep = opt->sep ? opt->sep : sniff(text, text + n, t->path);
     *c = (struct cutter){.p = text, .end = text + n, .line = 1, .file = t->path, .sep = t->sep};
-    int rc = read_rows(t, c);
+    int rc = read_rows(t, c, opt);
     t->cols = c->cells; /* one block: the first row's cells, then the others; table_free gives it back */
     t->cells = c->cells ? c->cells + t->n_cols : NULL;
     return rc;
@@ -219,12 +277,18 @@ static int read_into(struct table *t, struct cutter *c, const struct map *m)
 
 int table_read(struct table *out, const char *path)
 {
+    static const struct table_opt plain;
+    return table_read_with(out, path, &plain);
+}
+
+int table_read_with(struct table *out, const char *path, const struct table_opt *opt)
+{
     struct map m;
     struct table t;
     struct cutter c = {0};
     memset(&t, 0, sizeof(t));
     TRY(map_open(&m, path));
-    int rc = read_into(&t, &c, &m);
+    int rc = read_into(&t, &c, &m, opt);
     map_close(&m);
     if (rc < 0)
         table_free(&t);
@@ -236,6 +300,7 @@ int table_read(struct table *out, const char *path)
 void table_free(struct table *t)
 {
     mem_free((void *)(uintptr_t)t->cols);
+    mem_free(t->lines);
     if (t->arena)
         arena_close(&t->arena);
     memset(t, 0, sizeof(*t));

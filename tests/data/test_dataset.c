@@ -91,7 +91,7 @@ static void csv_bad(void **state UNUSED)
     csv_refused("path,caption\npic/red.png,x\n", NULL, ERR_DATA, "path, caption");
     csv_refused("filepath,words\npic/red.png,x\n", NULL, ERR_DATA, "caption");
     csv_refused("filepath,caption\npic/a.png,x\npic/b.png,y\n", NULL, ERR_DATA, "none of the 2 pictures");
-    csv_refused("filepath,caption\n,x\n", NULL, ERR_DATA, "row 1");
+    csv_refused("filepath,caption\n,x\n", NULL, ERR_DATA, "row 2: column \"filepath\" is empty");
     csv_refused("filepath,caption\n", NULL, ERR_DATA, "no picture");
     csv_refused("filepath,caption\npic/red.png,x\n", &split, ERR_USAGE, "split");
     assert_int_equal(dataset_open(&d, "csv:", NULL), ERR_USAGE);
