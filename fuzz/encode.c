@@ -8,7 +8,8 @@
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static struct tokenizer *t;
-    static const char *const texts[] = {"a photo of two dogs", "the dog's ball isn't red 123", "caf\xc3\xa9 na\xc3\xafve"};
+    static const char *const texts[] = {"a photo of two dogs", "the dog's ball isn't red 123",
+                                        "caf\xc3\xa9 na\xc3\xafve"};
     int32_t *ids = NULL, row[8];
     int64_t n_ids = 0;
     bool cut = false;
