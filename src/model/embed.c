@@ -1,7 +1,7 @@
 /* model/embed.c: whole arrays through a model, in chunks, without gradients. Each row's vector does not depend on its
  * neighbours but for the rounding of the matrix product's blocking. Captions are sorted by length, so that a chunk's
  * longest caption, to which the text tower is trimmed, is close to its shortest. */
-#include "model/model.h"
+#include "model/layer.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -29,16 +29,21 @@ static int check_rows(const float *x, int64_t n, int64_t d, const char *what)
 
 /* Opened on first use and kept: a service that encodes one picture after the other must not ask the system for the same
  * memory each time. */
-static int plain_tape(struct model *m, bool low, struct tape **out)
+int model_plain_tape(struct model *m, bool low, struct tape **out)
 {
     struct tape_opt opt = {.record = false, .low = low};
-    if (!m->family->encode_image)
-        FAIL(ERR_UNSUPPORTED, "%s: a model of the family %s has no common space of pictures and texts",
-             m->path ? m->path : "model", m->family->name);
     if (!m->plain[low])
         TRY(tape_open(&m->plain[low], m->engine, &opt));
     *out = m->plain[low];
     return 0;
+}
+
+static int plain_tape(struct model *m, bool low, struct tape **out)
+{
+    if (!m->family->encode_image)
+        FAIL(ERR_UNSUPPORTED, "%s: a model of the family %s has no common space of pictures and texts",
+             m->path ? m->path : "model", m->family->name);
+    return model_plain_tape(m, low, out);
 }
 
 int model_embed_pixels(struct model *m, const float *pixels, int64_t n, bool low, float *out)

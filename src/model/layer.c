@@ -44,6 +44,20 @@ struct tensor *layer_block_row(struct tensor *x, const struct tower *t, int64_t 
     return t_scope_end(tape, scope, mlp(h, t, b));
 }
 
+/* Rows of q do not see each other, so the beams of one picture are one longer list of queries. */
+struct tensor *layer_cross_attention(struct tensor *q, struct tensor *keys, struct tensor *values, int64_t heads)
+{
+    if (!q || !keys)
+        return NULL;
+    int64_t n = q->shape[0], len = q->shape[1], d = q->shape[2], pictures = keys->shape[0];
+    struct attention_opt opt = {.heads = heads};
+    if (n == pictures)
+        return t_attention(q, keys, values, opt);
+    BUG_ON(n % pictures);
+    q = t_reshape(q, SHAPE(pictures, n / pictures * len, d));
+    return t_reshape(t_attention(q, keys, values, opt), SHAPE(n, len, d));
+}
+
 /* ---- parameters ---- */
 
 int tower_make(struct tower *t, struct arena *a)

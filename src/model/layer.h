@@ -8,6 +8,8 @@
 /* Ops take parameters without const; they never write to their numbers. */
 #define MUTABLE(type, field) ((type *)&(field))
 
+/* The tape that a model keeps for its passes without gradients (embed.c). */
+int model_plain_tape(struct model *m, bool low, struct tape **out);
 /* Which keys a row may see. */
 struct sight {
     bool causal;
@@ -20,6 +22,8 @@ struct tensor *layer_block(struct tensor *x, const struct tower *t, int64_t i, s
  * for row at[b] only. Exactly the numbers that layer_block would give for that row. x [B,L,D], at [B] -> [B,D]. */
 struct tensor *layer_block_row(struct tensor *x, const struct tower *t, int64_t i, struct sight sight,
                                const int32_t *at);
+/* Attention of words to a picture: q [n,L,D], keys and values [B,S,D], n = B x beams (model.h, captions) -> [n,L,D]. */
+struct tensor *layer_cross_attention(struct tensor *q, struct tensor *keys, struct tensor *values, int64_t heads);
 /* Allocates the blocks of a tower whose sizes are known; sets epsilons and biases. */
 int tower_make(struct tower *t, struct arena *a);
 

@@ -88,6 +88,7 @@ struct model_source {
 };
 int source_open(struct model_source *s, const char *dir);
 void source_close(struct model_source *s);
+int source_refuse_pickle(const char *path); /* ERR_UNSUPPORTED with the advice */
 
 /* ---- models (model.c; families in model_list.h) ---- */
 
@@ -115,6 +116,10 @@ struct model_family {
                                  struct trace *trace);
     /* Logit that picture i and text i match, [B] (BLIP's ITM head); NULL: none. pixels [B,3,H,W]. */
     struct tensor *(*match)(const struct model *m, struct tensor *pixels, const int32_t *ids, int64_t context);
+    /* Mean cross entropy of the next token over the ids [n,context] that are no pads and lie behind the first n_given
+     * (a prompt is given, not learned; 0: all count). pixels [n,3,H,W] -> []; NULL: it cannot speak. */
+    struct tensor *(*caption_loss)(const struct model *m, struct tensor *pixels, const int32_t *ids, int64_t n,
+                                   int64_t context, int64_t n_given, double smoothing);
     void (*train_mode)(struct model *m, bool training); /* batch statistics; NULL: nothing depends on it */
     const struct captioner *captioner;                  /* NULL: it cannot speak */
 };
@@ -177,7 +182,10 @@ int model_embed_texts(struct model *m, const char *const *texts, int64_t n, bool
 /* ---- captions (caption.c) ---- */
 
 /* What a family gives so that it can speak. A memory is what the decoder looks at: one or more tensors [B, ...], made
- * once a picture (keys and values of the cross attention), so that a step of the search costs only the words. */
+ * once a picture (keys and values of the cross attention), so that a step of the search costs only the words.
+ * Words come with n = B x beams rows, the beams of a picture next to each other; no row of the cross attention sees
+ * another, so the queries of all beams of a picture are one longer list: [B x beams, L, D] seen as [B, beams x L, D]
+ * (layer_cross_attention). Nothing is copied for the beams. */
 enum { CAPTION_MEMORY_MAX = 128 };
 struct caption_memory {
     int n;
@@ -185,26 +193,33 @@ struct caption_memory {
 };
 struct captioner {
     int (*see)(const struct model *m, struct tensor *pixels, struct caption_memory *out);
-    /* Logits of the token after each position: ids [B,L] -> [B,L,K]; last: of the last position alone, [B,K]. */
+    /* Logits of the token after each position: ids [n,L] -> [n,L,K]; last: of the last position alone, [n,K]. */
     struct tensor *(*speak)(const struct model *m, const struct caption_memory *memory, struct tape *t,
                             const int32_t *ids, int64_t n, int64_t length, bool last);
     /* Ids every caption begins with (start token, BLIP's prompt); writes at most max, returns how many. */
     int64_t (*prompt)(const struct model *m, int32_t *ids, int64_t max);
     int32_t (*end_id)(const struct model *m);
     int32_t (*pad_id)(const struct model *m);
+    int64_t min_length, max_length; /* the usual ones: ids in all */
 };
 struct caption_opt {
     int64_t beam;                   /* 1: greedy */
     int64_t min_length, max_length; /* ids in all, prompt and end included; 0: the family's usual */
-    double length_penalty;          /* beam: log probability / length^penalty; transformers' default 1 */
-    const int32_t *prompt;          /* in place of the family's; NULL */
+    double length_penalty;          /* beam: log probability / words^penalty; transformers' default 1 */
+    double repetition_penalty;      /* above 1: ids that are there already become less likely; 0 or 1: off */
+    const int32_t *prompt;          /* in place of the family's; NULL. Its first id is the start token */
     int64_t n_prompt;
 };
-/* ids [n, max_length] padded with the pad id; lengths [n]; scores [n] (mean log probability of the words; may be NULL).
- */
+/* Fills what is 0 or NULL by the family's usual. prompt: room for the family's prompt [m->context]. ERR_UNSUPPORTED for
+ * a model that cannot speak, ERR_USAGE for numbers that do not fit the model. */
+int model_caption_defaults(const struct model *m, struct caption_opt *opt, int32_t *prompt);
+/* Start token and the ids of `text` ("" for the start token alone) as a prompt. ids [m->context], *n of them. */
+int model_caption_prompt(const struct model *m, const char *text, int32_t *ids, int64_t *n);
+/* ids [n, max_length] padded with the pad id; lengths [n]; scores [n] (may be NULL): log probability of the words
+ * behind the prompt, end included, divided by their number (beam: to the power of length_penalty). */
 int model_caption(struct model *m, const float *pixels, int64_t n, const struct caption_opt *opt, bool low,
                   int32_t *ids, int64_t *lengths, double *scores);
-/* The words of a caption without prompt, start and end. */
+/* The words of a caption, without start, end and pads. ids: behind the prompt when it is not wanted. */
 int model_caption_text(const struct model *m, const int32_t *ids, int64_t n, struct str *out);
 
 /* ---- parts of families: towers (layer.c, vit.c, text.c) ---- */
