@@ -81,7 +81,7 @@ static inline bool add_ok(size_t a, size_t b, size_t *out) { return !__builtin_a
 /* ---- named limits (limit.c): what a reader accepts from a file; `meridian limits` prints the table --------- */
 
 #define LIMIT_LIST(X)                                                                                                  \
-    X(LIMIT_HEADER_BYTES, "header-bytes", 100000000, "safetensors or npy header")                                      \
+    X(LIMIT_HEADER_BYTES, "header-bytes", 100000000, "safetensors or npy header, parquet footer")                      \
     X(LIMIT_TENSORS, "tensors", 100000, "tensors in one file")                                                         \
     X(LIMIT_SHARDS, "shards", 1000, "files of one sharded model")                                                      \
     X(LIMIT_DIMS, "dims", 8, "dimensions of a stored tensor")                                                          \
@@ -92,8 +92,13 @@ static inline bool add_ok(size_t a, size_t b, size_t *out) { return !__builtin_a
     X(LIMIT_TEXT_BYTES, "text-bytes", 1048576, "bytes of one caption or query")                                        \
     X(LIMIT_PIXELS, "pixels", 100000000, "pixels of one picture")                                                      \
     X(LIMIT_SIDE, "side", 65535, "width or height of a picture")                                                       \
+    X(LIMIT_PIXELS_PER_BYTE, "pixels-per-byte", 5000, "pixels per byte of the file, of a picture above 1 Mpx")         \
+    X(LIMIT_SCANS, "jpeg-scans", 500, "scans of a progressive JPEG")                                                   \
     X(LIMIT_LINE_BYTES, "line-bytes", 1048576, "bytes of one CSV, TSV or JSONL line")                                  \
     X(LIMIT_ROWS, "rows", 100000000, "rows of a table or set")                                                         \
+    X(LIMIT_COLUMNS, "columns", 4096, "columns of a parquet file")                                                     \
+    X(LIMIT_PAGE_BYTES, "page-bytes", 268435456, "one unpacked page of a parquet file")                                \
+    X(LIMIT_TABLE_EXPANSION, "table-expansion", 1000, "bytes unpacked per byte of a parquet file, above 64 MiB")       \
     X(LIMIT_REFUSED, "refused", 100000, "rows of a dataset left out that are listed with their reason")                \
     X(LIMIT_TAR_ENTRIES, "tar-entries", 10000000, "members of one tar shard")                                          \
     X(LIMIT_TAR_MEMBER, "tar-member", 1073741824, "bytes of one member of a tar shard")                                \

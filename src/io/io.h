@@ -131,6 +131,26 @@ int table_int(const struct table *t, int64_t row, int col, int64_t min, int64_t 
 /* CSV; .tsv by name */
 int table_write(const char *path, int n_cols, const char *const *cols, int64_t n_rows, const char *const *cells);
 
+/* ---- streamed JSON (json_stream.c) -------------------------------------------------------------------------- */
+
+/* One event at a time, in 64 KiB of memory, of a file of any size. Depth: limit json-depth; strings: text-bytes. What
+ * is not JSON to its last byte is ERR_DATA with line and byte. Text of STRING, KEY and NUMBER is valid until the next
+ * call. */
+enum json_event {
+    JSON_EVENT_END, JSON_EVENT_OBJECT, JSON_EVENT_OBJECT_END, JSON_EVENT_ARRAY, JSON_EVENT_ARRAY_END, JSON_EVENT_KEY,
+    JSON_EVENT_STRING, JSON_EVENT_NUMBER, JSON_EVENT_TRUE, JSON_EVENT_FALSE, JSON_EVENT_NULL
+};
+struct json_stream;
+int json_stream_open(struct json_stream **s, const char *path);
+void json_stream_close(struct json_stream **s);
+int json_stream_next(struct json_stream *s, enum json_event *e);
+const char *json_stream_text(const struct json_stream *s);
+bool json_stream_text_ok(const struct json_stream *s);     /* the string is UTF-8 without zero bytes */
+bool json_stream_int(const struct json_stream *s, int64_t *out); /* the text as a whole number; false: it is none */
+int json_stream_skip(struct json_stream *s, enum json_event e); /* the rest of the value that began with e */
+int64_t json_stream_line(const struct json_stream *s);
+int64_t json_stream_offset(const struct json_stream *s);
+
 /* ---- pictures (picture_module.c; image.c and image_emoji.c are the only files that include libvips) --------- */
 
 /* libvips and what it needs are loaded by the first of these calls (not by image_free), out of meridian_pictures.so;

@@ -9,6 +9,9 @@
  * our folders, and the current folder must never be one of them). */
 #define _GNU_SOURCE /* dladdr1: which library is this code part of */
 #include "io/picture_module.h"
+#include "io/picture_confined.h"
+#include "io/picture_kind.h"
+#include "io/picture_mode.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -134,25 +137,98 @@ int image_start(const char *argv0)
     return m->start(argv0);
 }
 
-int image_read_rgb_memory(struct image *out, const void *bytes, size_t n, const char *name)
+/* By the confined worker, which lies beside the module. */
+static int decode_confined(const struct image_sink *to, const void *bytes, size_t n, const char *name)
 {
-    const struct picture_module *m;
-    TRY(module(&m));
-    return m->read_rgb_memory(out, bytes, n, name);
+    struct search s = {{0}, {0}};
+    char program[sizeof(s.path)];
+    char *slash = find(&s) ? strrchr(s.path, '/') : NULL;
+    if (!slash)
+        FAIL(ERR_FAIL, "%s: " CONFINED_PROGRAM " was not found (looked in %s); reinstall or set MERIDIAN_MODULES", name,
+             s.looked);
+    *slash = 0;
+    TRY(path_join(program, sizeof(program), s.path, CONFINED_PROGRAM));
+    return picture_confined_decode(to, bytes, n, name, program);
 }
 
-/* size > 0: a thumbnail */
-static int read_file(struct image *out, const char *path, int size)
+int image_decode_memory(const struct image_sink *to, const void *bytes, size_t n, const char *name)
 {
     const struct picture_module *m;
+    if (picture_is_confined(picture_sniff(bytes, n)))
+        return decode_confined(to, bytes, n, name);
+    TRY(module(&m));
+    return m->decode_here(to, bytes, n, name);
+}
+
+int image_read_memory(struct image *out, const void *bytes, size_t n, const char *name)
+{
+    struct collect c;
+    struct image_sink to = picture_collect(&c);
+    return picture_collected(&c, image_decode_memory(&to, bytes, n, name), out);
+}
+
+int image_decode(const struct image_sink *to, const char *path)
+{
+    struct map file;
+    TRY(map_open(&file, path));
+    int rc = image_decode_memory(to, file.data, file.size, path);
+    if (map_shortened(&file)) /* says more than "broken picture" */
+        rc = map_check(&file);
+    map_close(&file);
+    return rc;
+}
+
+int image_read(struct image *out, const char *path)
+{
+    struct collect c;
+    struct image_sink to = picture_collect(&c);
+    return picture_collected(&c, image_decode(&to, path), out);
+}
+
+static int to_rgb(struct image *out, struct image *im)
+{
+    int rc = image_to_rgb(im, GRAY16_HIGH_BYTE);
+    if (rc < 0)
+        image_free(im);
+    else
+        *out = *im;
+    return rc;
+}
+
+int image_read_rgb(struct image *out, const char *path)
+{
+    struct image im;
+    TRY(image_read(&im, path));
+    return to_rgb(out, &im);
+}
+
+int image_read_rgb_memory(struct image *out, const void *bytes, size_t n, const char *name)
+{
+    struct image im;
+    TRY(image_read_memory(&im, bytes, n, name));
+    return to_rgb(out, &im);
+}
+
+static int thumbnail(struct image *out, const struct map *file, const char *path, int size)
+{
+    const struct picture_module *m;
+    struct image im;
+    TRY(module(&m));
+    if (!picture_is_confined(picture_sniff(file->data, file->size)))
+        return m->thumbnail_memory(out, file->data, file->size, path, size);
+    TRY(image_read_memory(&im, file->data, file->size, path));
+    return m->shrink(out, &im, path, size);
+}
+
+int image_thumbnail(struct image *out, const char *path, int size)
+{
     struct map file;
     struct image im = {0};
+    if (size < 1)
+        FAIL(ERR_USAGE, "%s: thumbnail size %d, expected at least 1", path, size);
     TRY(map_open(&file, path));
-    int rc = module(&m);
-    if (rc == 0)
-        rc = size > 0 ? m->thumbnail_memory(&im, file.data, file.size, path, size)
-                      : m->read_rgb_memory(&im, file.data, file.size, path);
-    if (map_shortened(&file)) /* says more than "broken picture" */
+    int rc = thumbnail(&im, &file, path, size);
+    if (map_shortened(&file))
         rc = map_check(&file);
     map_close(&file);
     if (rc < 0)
@@ -160,18 +236,6 @@ static int read_file(struct image *out, const char *path, int size)
     else
         *out = im;
     return rc;
-}
-
-int image_read_rgb(struct image *out, const char *path)
-{
-    return read_file(out, path, 0);
-}
-
-int image_thumbnail(struct image *out, const char *path, int size)
-{
-    if (size < 1)
-        FAIL(ERR_USAGE, "%s: thumbnail size %d, expected at least 1", path, size);
-    return read_file(out, path, size);
 }
 
 void image_free(struct image *im)

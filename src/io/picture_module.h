@@ -13,7 +13,7 @@
 
 /* Both sides must agree on these tables, on struct image, struct str and the limits: raise the thousands whenever one
  * of them changes its form. */
-#define PICTURE_MODULE_VERSION (1000 + N_LIMITS)
+#define PICTURE_MODULE_VERSION (2000 + N_LIMITS)
 #define PICTURE_MODULE_FILE "meridian_pictures.so"
 #define PICTURE_MODULE_SYMBOL "meridian_pictures"
 
@@ -35,8 +35,9 @@ struct picture_module {
     int version;
     void (*attach)(const struct picture_host *host);
     int (*start)(const char *argv0);
-    int (*read_rgb_memory)(struct image *out, const void *bytes, size_t n, const char *name);
+    int (*decode_here)(const struct image_sink *to, const void *bytes, size_t n, const char *name);
     int (*thumbnail_memory)(struct image *out, const void *bytes, size_t n, const char *name, int size);
+    int (*shrink)(struct image *out, struct image *im, const char *name, int size);
     int (*encode_png)(struct str *out, const struct image *im);
     int (*encode_jpeg)(struct str *out, const struct image *im, int quality);
     int (*draw_emoji)(struct image *out, const char *utf8, int size, double margin, bool *drawn);

@@ -149,7 +149,7 @@ static void broken(void **state UNUSED)
     assert_int_equal(image_encode_jpeg(&jpeg, &im, 75), 0);
     image_free(&im);
     refuse("empty.png", "", 0, "empty file");
-    refuse("text.png", "hello, I am a picture", 21, "expected a JPEG, PNG, WebP or GIF");
+    refuse("text.png", "hello, I am a picture", 21, "expected a JPEG, PNG, WebP, GIF");
     refuse("p.svg", "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"9\" height=\"9\"/>", 62, "expected a JPEG");
     refuse("p.pdf", "%PDF-1.4\n", 9, "expected a JPEG");
     for (size_t n = 0; n + 12 < png.n; n += n < 64 ? 1 : 997) /* without its last, empty chunk a PNG is whole */
