@@ -48,7 +48,7 @@ static int plain_tape(struct model *m, bool low, struct tape **out)
 
 int model_embed_pixels(struct model *m, const float *pixels, int64_t n, bool low, float *out)
 {
-    struct tape *t;
+    struct tape *t = NULL;
     int64_t each = 3 * m->image_size * m->image_size;
     int rc = plain_tape(m, low, &t);
     for (int64_t i = 0; rc == 0 && i < n; i += MODEL_GRAIN) {
@@ -63,7 +63,7 @@ int model_embed_pixels(struct model *m, const float *pixels, int64_t n, bool low
 
 int model_embed_ids(struct model *m, const int32_t *ids, int64_t n, int64_t context, bool low, float *out)
 {
-    struct tape *t;
+    struct tape *t = NULL;
     int rc = plain_tape(m, low, &t);
     for (int64_t i = 0; rc == 0 && i < n; i += CHUNK_TEXTS) {
         int64_t k = n - i < CHUNK_TEXTS ? n - i : CHUNK_TEXTS;

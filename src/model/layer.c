@@ -180,6 +180,11 @@ int vit_read_sizes(struct vit *v, const json_t *config, int64_t image, const cha
 {
     TRY(json_field_int(config, "image_size", true, 1, 8192, &v->image, where));
     TRY(json_field_int(config, "patch_size", true, 1, 8192, &v->patch, where));
+    return vit_take_size(v, image, where);
+}
+
+int vit_take_size(struct vit *v, int64_t image, const char *where)
+{
     if (v->image % v->patch)
         FAIL(ERR_DATA, "%s: field \"patch_size\" is %lld, expected a divisor of \"image_size\" (%lld)", where,
              (long long)v->patch, (long long)v->image);

@@ -44,6 +44,8 @@ int tower_read_hf(struct tower *t, const json_t *config, double eps, const char 
 int config_section(const json_t *config, const char *key, const char *where, const json_t **out);
 /* image_size and patch_size; image 0: as the configuration says. The patch must divide the picture. */
 int vit_read_sizes(struct vit *v, const json_t *config, int64_t image, const char *where);
+/* The same when image and patch are known. */
+int vit_take_size(struct vit *v, int64_t image, const char *where);
 static inline int64_t vit_n_tokens(const struct vit *v)
 {
     return (v->image / v->patch) * (v->image / v->patch) + v->has_class;

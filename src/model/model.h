@@ -222,6 +222,35 @@ int model_caption(struct model *m, const float *pixels, int64_t n, const struct 
 /* The words of a caption, without start, end and pads. ids: behind the prompt when it is not wanted. */
 int model_caption_text(const struct model *m, const int32_t *ids, int64_t n, struct str *out);
 
+/* ---- the doctor (doctor.c): a model against the values that travel with it ---- */
+
+#define DOCTOR_FILE "doctor.safetensors"
+
+/* In the order in which a picture or a text passes them; the first wrong one is the fault. */
+enum doctor_place {
+    DOCTOR_PIXELS,
+    DOCTOR_TOKENS,
+    DOCTOR_IMAGE_FIRST,
+    DOCTOR_TEXT_FIRST,
+    DOCTOR_IMAGE,
+    DOCTOR_TEXT,
+    N_DOCTOR_PLACES
+};
+struct doctor_line {
+    bool checked, right;
+    double worst, bar; /* largest difference (of large states: relative), and what fp32 may differ by */
+    const char *why;   /* not checked because */
+};
+struct doctor_report {
+    char made_by[128]; /* whose values they are */
+    struct doctor_line lines[N_DOCTOR_PLACES];
+};
+const char *doctor_place_name(enum doctor_place p);
+/* Compares the model with the values of a file. ERR_DATA when the file belongs to another model. */
+int doctor_check(struct model *m, const char *path, struct doctor_report *out);
+/* Writes DIR/doctor.safetensors from this program's own values; made_by should say so. */
+int doctor_write(struct model *m, const char *dir, const char *made_by);
+
 /* ---- parts of families: towers (layer.c, vit.c, text.c) ---- */
 
 /* One pre-norm transformer layer and a stack of them. */
@@ -237,8 +266,8 @@ struct tower {
     enum act act;
     struct block *blocks;
 };
-/* Hidden states for tests and the doctor: [0] before the first layer, [i] after layer i; arrays of layers + 1, NULL: not
- * wanted. first: after the first layer. */
+/* Hidden states for tests and the doctor: [0] before the first layer, [i] after layer i; arrays of layers + 1, NULL:
+ * not wanted. first: after the first layer. */
 struct trace {
     struct tensor **states, *first, *last_state, *pooled;
 };

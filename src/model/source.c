@@ -131,15 +131,22 @@ static void find_pickle(const char *dir, char *out, size_t n)
         closedir(d);
 }
 
+int source_refuse_pickle(const char *path)
+{
+    FAIL(ERR_UNSUPPORTED,
+         "%s: a pickle, which can run any code when it is read; meridian does not read it. Convert it once, where "
+         "PyTorch is installed and the file is trusted: python3 tools/convert-pickle %s",
+         path, path);
+}
+
 static int no_weights(const char *dir)
 {
-    char pickle[300];
+    char pickle[300], path[2400];
     find_pickle(dir, pickle, sizeof pickle);
-    if (pickle[0])
-        FAIL(ERR_UNSUPPORTED,
-             "%s/%s: weights as a pickle, which can run any code when it is read; meridian does not. Convert it once, "
-             "where PyTorch is installed and the file is trusted: python3 tools/convert-pickle %s/%s",
-             dir, pickle, dir, pickle);
+    if (pickle[0]) {
+        TRY(path_join(path, sizeof path, dir, pickle));
+        return source_refuse_pickle(path);
+    }
     FAIL(ERR_DATA,
          "%s: no weights; expected model.safetensors, %s with its shards, or open_clip_model.safetensors beside the "
          "configuration",
