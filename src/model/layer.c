@@ -156,15 +156,17 @@ int layer_read_act(const json_t *config, const char *where, enum act *act)
 
 int tower_read_hf(struct tower *t, const json_t *config, double eps, const char *where)
 {
-    TRY(json_field_int(config, "hidden_size", true, 1, limit_get(LIMIT_WIDTH), &t->width, where));
-    TRY(json_field_int(config, "num_hidden_layers", true, 1, limit_get(LIMIT_LAYERS), &t->layers, where));
-    TRY(json_field_int(config, "num_attention_heads", true, 1, 1024, &t->heads, where));
+    TRY(json_field_int(config, "hidden_size", !t->width, 1, limit_get(LIMIT_WIDTH), &t->width, where));
+    TRY(json_field_int(config, "num_hidden_layers", !t->layers, 1, limit_get(LIMIT_LAYERS), &t->layers, where));
+    TRY(json_field_int(config, "num_attention_heads", !t->heads, 1, 1024, &t->heads, where));
     if (t->width % t->heads)
         FAIL(ERR_DATA, "%s: field \"num_attention_heads\" is %lld, expected a divisor of \"hidden_size\" (%lld)", where,
              (long long)t->heads, (long long)t->width);
-    TRY(json_field_int(config, "intermediate_size", true, 1, 16 * limit_get(LIMIT_WIDTH), &t->mlp, where));
+    TRY(json_field_int(config, "intermediate_size", !t->mlp, 1, 16 * limit_get(LIMIT_WIDTH), &t->mlp, where));
     t->eps = eps;
     TRY(json_field_real(config, "layer_norm_eps", false, 1e-12, 1.0, &t->eps, where));
+    if (t->act != ACT_NONE && !json_object_get(config, "hidden_act"))
+        return 0;
     return layer_read_act(config, where, &t->act);
 }
 
@@ -178,8 +180,8 @@ int config_section(const json_t *config, const char *key, const char *where, con
 
 int vit_read_sizes(struct vit *v, const json_t *config, int64_t image, const char *where)
 {
-    TRY(json_field_int(config, "image_size", true, 1, 8192, &v->image, where));
-    TRY(json_field_int(config, "patch_size", true, 1, 8192, &v->patch, where));
+    TRY(json_field_int(config, "image_size", !v->image, 1, 8192, &v->image, where));
+    TRY(json_field_int(config, "patch_size", !v->patch, 1, 8192, &v->patch, where));
     return vit_take_size(v, image, where);
 }
 
@@ -188,9 +190,9 @@ int vit_take_size(struct vit *v, int64_t image, const char *where)
     if (v->image % v->patch)
         FAIL(ERR_DATA, "%s: field \"patch_size\" is %lld, expected a divisor of \"image_size\" (%lld)", where,
              (long long)v->patch, (long long)v->image);
-    if (image && image % v->patch)
-        FAIL(ERR_USAGE, "%s: pictures of %lld were asked for, expected a multiple of \"patch_size\" (%lld)", where,
-             (long long)image, (long long)v->patch);
+    if (image && (image % v->patch || image < 0 || image > 8192))
+        FAIL(ERR_USAGE, "%s: pictures of %lld were asked for, expected a multiple of \"patch_size\" (%lld) up to 8192",
+             where, (long long)image, (long long)v->patch);
     if (image)
         v->image = image;
     return 0;

@@ -38,11 +38,12 @@ int tower_bind(struct tower *t, enum tower_names names, const char *prefix, stru
 /* hidden_act or its kin: "quick_gelu", "gelu", "gelu_pytorch_tanh"; anything else is refused, never guessed. */
 int layer_read_act(const json_t *config, const char *where, enum act *act);
 /* hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, layer_norm_eps (eps: the default),
- * hidden_act of a HuggingFace configuration. */
+ * hidden_act of a HuggingFace configuration. A field of t that is not 0 is the format's default and may be missing. */
 int tower_read_hf(struct tower *t, const json_t *config, double eps, const char *where);
 /* An object of the configuration. */
 int config_section(const json_t *config, const char *key, const char *where, const json_t **out);
-/* image_size and patch_size; image 0: as the configuration says. The patch must divide the picture. */
+/* image_size and patch_size (defaults as above); image 0: as the configuration says. The patch must divide the picture.
+ */
 int vit_read_sizes(struct vit *v, const json_t *config, int64_t image, const char *where);
 /* The same when image and patch are known. */
 int vit_take_size(struct vit *v, int64_t image, const char *where);

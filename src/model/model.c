@@ -2,6 +2,7 @@
  * refused: config, weights, tokenizer and preprocessing must agree with each other. */
 #include "model/model.h"
 
+#include "model/blip.h"
 #include "model/clip.h"
 #include "model/param.h"
 
