@@ -249,6 +249,8 @@ static int decode_vips(const struct image_sink *to, const struct picture_form *f
     VipsImage *im = NULL;
     uint8_t *copy = NULL;
     TRY(image_start(NULL));
+    if (f->width) /* libvips makes room for a WebP or GIF when it opens it: too late to ask then */
+        TRY(image_check_size(f->width, f->height, n, name));
     if (f->transparency_flag) {
         copy = mem_alloc(n);
         if (!copy)

@@ -56,12 +56,32 @@ static int look_png(struct picture_form *f, const uint8_t *p, size_t n, const ch
     return 0;
 }
 
-/* ---- GIF ---- */
-
 static unsigned u16le(const uint8_t *p)
 {
     return p[0] | (unsigned)p[1] << 8;
 }
+
+/* ---- WebP ---- */
+
+/* The canvas, of each of the three forms (RFC 9649, 2.5 to 2.7). libvips makes room for it when it opens the file. */
+static int look_webp(struct picture_form *f, const uint8_t *p, size_t n, const char *name)
+{
+    if (n >= 30 && !memcmp(p + 12, "VP8X", 4)) {
+        f->width = (int)(u16le(p + 24) | (unsigned)p[26] << 16) + 1;
+        f->height = (int)(u16le(p + 27) | (unsigned)p[29] << 16) + 1;
+    } else if (n >= 25 && !memcmp(p + 12, "VP8L", 4)) {
+        f->width = (int)(u16le(p + 21) & 0x3fff) + 1;
+        f->height = (int)((u16le(p + 22) >> 6 | (unsigned)p[24] << 10) & 0x3fff) + 1;
+    } else if (n >= 30 && !memcmp(p + 12, "VP8 ", 4)) {
+        f->width = (int)(u16le(p + 26) & 0x3fff);
+        f->height = (int)(u16le(p + 28) & 0x3fff);
+    } else {
+        FAIL(ERR_DATA, "%s: a WebP of %zu bytes without its header, the picture is broken", name, n);
+    }
+    return 0;
+}
+
+/* ---- GIF ---- */
 
 /* Pillow's test whether indices are gray levels already. */
 static bool is_gray_ramp(const uint8_t *palette, unsigned n)
@@ -282,8 +302,9 @@ int picture_look(struct picture_form *f, const uint8_t *p, size_t n, const char 
         return look_tiff(f, p, n, name);
     case KIND_PPM:
         return look_ppm(f, p, n, name);
-    case KIND_JPEG:
     case KIND_WEBP:
+        return look_webp(f, p, n, name);
+    case KIND_JPEG:
         return 0;
     case KIND_NONE:
         break;

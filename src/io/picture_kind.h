@@ -16,7 +16,7 @@ struct picture_form {
     int channels;             /* as in struct image; 0: as many as the decoder gives (WebP) */
     int orientation;          /* EXIF's, 0 when the decoder tells */
     bool associated;          /* TIFF: colours are multiplied by alpha */
-    int width, height;        /* GIF: what the picture must measure, 0 otherwise */
+    int width, height;        /* GIF, WebP: what the picture must measure, 0 otherwise */
     size_t transparency_flag; /* GIF: the byte whose lowest bit makes a colour of frame 1 see-through, or 0 */
     uint8_t outside[3];       /* GIF: colour of what frame 1 leaves free */
 };

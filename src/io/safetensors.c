@@ -255,8 +255,8 @@ static int read_tensors(struct st_file *f, const uint8_t *data, size_t n_data)
 {
     const char *key;
     json_t *entry;
-    size_t n = json_object_size(f->root);
-    if (n > (size_t)limit_get(LIMIT_TENSORS) + 1)
+    size_t n = json_object_size(f->root) - (json_object_get(f->root, "__metadata__") != NULL);
+    if (n > (size_t)limit_get(LIMIT_TENSORS))
         FAIL(ERR_DATA, "%s: %zu tensors, expected at most %lld (limit %s)", f->map.path, n,
              (long long)limit_get(LIMIT_TENSORS), limit_name(LIMIT_TENSORS));
     f->tensors = mem_calloc(n + 1, sizeof(*f->tensors));
