@@ -94,6 +94,8 @@ void fuzz_verdict(int rc)
         fuzz_accepted++;
     } else {
         fuzz_refused++;
+        if (getenv("FUZZ_TELL"))
+            fprintf(stderr, "%s\n", err_text());
         if (!err_text()[0] || !utf8_ok(err_text(), strlen(err_text()))) {
             fprintf(stderr, "fuzz: refused with code %d and %s message\n", rc, err_text()[0] ? "a garbled" : "no");
             abort();
