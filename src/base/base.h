@@ -98,7 +98,7 @@ static inline bool add_ok(size_t a, size_t b, size_t *out) { return !__builtin_a
     X(LIMIT_ROWS, "rows", 100000000, "rows of a table or set")                                                         \
     X(LIMIT_COLUMNS, "columns", 4096, "columns of a parquet file")                                                     \
     X(LIMIT_PAGE_BYTES, "page-bytes", 268435456, "one unpacked page of a parquet file")                                \
-    X(LIMIT_TABLE_EXPANSION, "table-expansion", 1000, "bytes unpacked per byte of a parquet file, above 64 MiB")       \
+    X(LIMIT_PARQUET_RATIO, "parquet-ratio", 1000, "bytes unpacked per byte of a parquet file, above 64 MiB")           \
     X(LIMIT_REFUSED, "refused", 100000, "rows of a dataset left out that are listed with their reason")                \
     X(LIMIT_TAR_ENTRIES, "tar-entries", 10000000, "members of one tar shard")                                          \
     X(LIMIT_TAR_MEMBER, "tar-member", 1073741824, "bytes of one member of a tar shard")                                \
