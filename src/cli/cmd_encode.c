@@ -6,10 +6,10 @@
 #include <string.h>
 
 struct encode_opt {
-    const char *model, *data, *out, *split, *captions, *dtype_out, *image_column, *caption_column;
+    const char *model, *data, *out, *split, *captions, *dtype_out, *image_column, *caption_column, *shard;
     struct opt_list images, texts;
-    int64_t batch, loaders, limit;
-    bool force;
+    int64_t batch, loaders, limit, shard_rows, memory;
+    bool force, resume;
     struct engine_opt engine;
 };
 #define F(field) offsetof(struct encode_opt, field)
@@ -31,7 +31,14 @@ static const struct opt options[] = {
     {"loader-threads", 0, OPT_INT, F(loaders), "1", 1, 64, NULL, "N", "threads that decode pictures"},
     {"dtype-out", 0, OPT_CHOICE, F(dtype_out), "float32", 0, 0, "float32|float16", NULL,
      "number format of the vectors"},
-    FORCE_OPTION(struct encode_opt, force),
+    {"shard-rows", 0, OPT_INT, F(shard_rows), "8192", 1, 100000000, NULL, "N",
+     "rows of a shard: what a kill loses at most"},
+    {"shard", 0, OPT_STR, F(shard), NULL, 0, 0, NULL, "I/N",
+     "make part I of N of the shards, I from 1 (job arrays); the last to finish writes SET"},
+    {"memory", 0, OPT_INT, F(memory), "0", 0, 1e9, NULL, "MIB", "refuse a plan that needs more MiB; 0: any"},
+    {"resume", 0, OPT_BOOL, F(resume), NULL, 0, 0, NULL, NULL, "go on with unfinished work (done without asking, too)"},
+    {"force", 'f', OPT_BOOL, F(force), NULL, 0, 0, NULL, NULL,
+     "replace an existing output, and unfinished work with other options"},
     ENGINE_OPTIONS(struct encode_opt, engine),
     {0},
 };
@@ -229,23 +236,45 @@ static int encode_tensors(struct cli *c, const struct encode_opt *o, struct mode
 
 static int report(const struct cli *c, const struct encode_opt *o, const struct model *m, const struct encode_result *r)
 {
-    if (r->n_failed)
+    if (r->n_failed && r->finished)
         log_warn("%lld picture%s left out; the reasons are in %s/failed.tsv", (long long)r->n_failed,
                  r->n_failed > 1 ? "s were" : " was", o->out);
     if (r->n_truncated)
         log_warn("%lld caption%s longer than the model's context of %lld tokens: cut", (long long)r->n_truncated,
                  r->n_truncated > 1 ? "s were" : " was", (long long)m->context);
     if (c->json)
-        return cli_put_json(json_pack("{s:I, s:I, s:I, s:o, s:I, s:I, s:s}", "n_images", (json_int_t)r->n_images,
-                                      "n_texts", (json_int_t)r->n_texts, "width", (json_int_t)m->embed,
-                                      "images_per_second", json_number(r->images_per_second), "n_failed",
-                                      (json_int_t)r->n_failed, "n_truncated", (json_int_t)r->n_truncated, "out",
-                                      o->out));
+        return cli_put_json(json_pack("{s:I, s:I, s:I, s:o, s:I, s:I, s:s, s:b, s:I, s:I, s:I}", "n_images",
+                                      (json_int_t)r->n_images, "n_texts", (json_int_t)r->n_texts, "width",
+                                      (json_int_t)m->embed, "images_per_second", json_number(r->images_per_second),
+                                      "n_failed", (json_int_t)r->n_failed, "n_truncated", (json_int_t)r->n_truncated,
+                                      "out", o->out, "finished", r->finished, "n_shards", (json_int_t)r->n_shards,
+                                      "n_shards_done", (json_int_t)r->n_done, "n_shards_made", (json_int_t)r->n_made));
+    if (!r->finished) {
+        printf(
+            "set                  %s (not yet: %lld of %lld shards are finished)\npictures             %lld\npictures "
+            "per second  %.1f\n",
+            o->out, (long long)r->n_done, (long long)r->n_shards, (long long)r->n_images, r->images_per_second);
+        return 0;
+    }
     printf("set                  %s\npictures             %lld\ncaptions             %lld\nwidth                "
            "%lld\npictures per second  %.1f\n",
            o->out, (long long)r->n_images, (long long)r->n_texts, (long long)m->embed, r->images_per_second);
     if (r->n_failed)
         printf("left out             %lld\n", (long long)r->n_failed);
+    return 0;
+}
+
+/* "3/8": part 3 of 8. */
+static int read_part(const char *text, int64_t *part, int64_t *n_parts)
+{
+    long long i = 0, n = 0;
+    char rest = 0;
+    if (!text)
+        return 0;
+    if (sscanf(text, "%9lld/%9lld%c", &i, &n, &rest) != 2 || i < 1 || n < 1 || i > n)
+        FAIL(ERR_USAGE, "option --shard: expected I/N with I from 1 to N, as 3/8, found \"%.40s\"", text);
+    *part = i;
+    *n_parts = n;
     return 0;
 }
 
@@ -264,7 +293,7 @@ static int encode_data(struct cli *c, const struct encode_opt *o, struct model *
              o->model);
     TRY(cli_dataset(&d, o->data, o->split, NULL, &which));
     log_info("%s", d->description);
-    snprintf(protocol, sizeof protocol, "split %s, captions %s", o->split ? o->split : "all", o->captions);
+    struct str line = {0};
     struct encode_job job = {.m = m,
                              .d = d,
                              .out = o->out,
@@ -272,10 +301,20 @@ static int encode_data(struct cli *c, const struct encode_opt *o, struct model *
                              .protocol = protocol,
                              .batch = o->batch,
                              .loaders = o->loaders,
+                             .shard_rows = o->shard_rows,
+                             .memory = o->memory * 1048576,
                              .force = o->force,
+                             .resume = o->resume,
                              .low = low};
-    int rc = d->n_images + d->n_texts > 0 ? encode_set(&job, &r)
+    snprintf(protocol, sizeof protocol, "split %s, captions %s", o->split ? o->split : "all", o->captions);
+    int rc = read_part(o->shard, &job.part, &job.n_parts);
+    if (rc == 0)
+        rc = cli_command_line(c, &line, NULL);
+    job.command = line.s;
+    if (rc == 0)
+        rc = d->n_images + d->n_texts > 0 ? encode_set(&job, &r)
                                           : err_set(ERR_DATA, "%s: no picture and no caption to encode", o->data);
+    str_free(&line);
     dataset_close(&d);
     TRY(rc);
     return report(c, o, m, &r);
@@ -294,7 +333,10 @@ static int run(struct cli *c)
     if (!words) {
         TRY(cli_need(c, o->data, "--data (or --image, --text)"));
         TRY(cli_need(c, o->out, "--out"));
-        TRY(path_check_output(o->out, o->force));
+        if (o->resume && o->force)
+            FAIL(ERR_USAGE, "--resume goes on with unfinished work, --force begins it anew: give one of them");
+        if (!o->resume && !o->shard && !encode_set_begun(o->out))
+            TRY(path_check_output(o->out, o->force));
     }
     TRY(cli_engine(&o->engine, &e, &low));
     TRY(model_open(&m, o->model, e));
@@ -313,7 +355,11 @@ const struct command command_encode = {
     .name = "encode",
     .summary = "pictures and captions to vectors: a set, or numbers on stdout",
     .usage = "--model M (--data SPEC --out SET | --image F... | --text \"...\"...)",
-    .notes = "A picture that cannot be read is left out with its pairs and listed in SET/failed.tsv.\n",
+    .notes =
+        "A picture that cannot be read is left out with its pairs and listed in SET/failed.tsv.\n"
+        "Finished shards lie in SET.partial until the set is written. After a kill the same command goes on there,\n"
+        "and the set's bytes are those of an undisturbed run. In a job array each process makes a part of the\n"
+        "shards: --shard 3/8; the one that finishes last writes SET (docs/encode.md).\n",
     .example = "meridian encode --model emoji --data emoji --split test --out test-set",
     .options = options,
     .size = sizeof(struct encode_opt),

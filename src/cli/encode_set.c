@@ -1,206 +1,267 @@
-/* cli/encode_set.c: pictures are decoded by loader threads while the engine works on the batch before; two buffers
- * change places. A picture that cannot be read is noted and left out: one bad file in a million must not cost the
- * night. Rejected: a row of zeros in its place (it would be found by every search), and stopping. */
-#include "cli/encode_set.h"
+/* cli/encode_set.c: the shards of an encoding, and the set made of them.
+ *
+ * The data are cut into shards of --shard-rows rows; each is committed whole into the work folder SET.partial
+ * (io/workdir.c), and when all stand, they are read in order into the set, which appears in one rename. What a kill at
+ * any point leaves is finished by the same command, with the same bytes: a shard depends on the plan alone, not on who
+ * made it, when, or what else was done. Processes of a job array make the shards of their part; whoever finds them all
+ * finished puts the set together. Rejected: appending to one growing file (a torn tail must be found and cut, and
+ * several machines cannot), and leaving large sets in shards (every reader would pay for the writer's convenience). */
+#include "cli/encode_work.h"
 
 #include <string.h>
 
-enum { LOADERS_MAX = 64 };
+/* ---- names and ends
+ * -------------------------------------------------------------------------------------------------------- */
 
-struct buffer {
-    float *pixels; /* [batch,3,H,W] */
-    char **why;    /* [batch] NULL: read well */
-    int64_t first, n;
+static int partial_path(const char *out, char path[1024])
+{
+    size_t n = strlen(out);
+    while (n > 1 && out[n - 1] == '/')
+        n--;
+    if (n + 16 > 1024)
+        FAIL(ERR_FAIL, "output path \"%.80s…\" is too long", out);
+    memcpy(path, out, n);
+    strcpy(path + n, ".partial");
+    return 0;
+}
+
+bool encode_set_begun(const char *out)
+{
+    char path[1024], plan[1100];
+    return partial_path(out, path) == 0 && path_join(plan, sizeof plan, path, "plan.json") == 0 && path_exists(plan);
+}
+
+/* The set that stands at OUT came out of this very plan: then there is nothing left to do. */
+static int is_ours(const struct encoder *e, bool *ours, struct encode_result *r)
+{
+    char path[1100];
+    json_t *o = NULL;
+    *ours = false;
+    TRY(path_join(path, sizeof path, e->job->out, "set.json"));
+    if (!path_exists(path))
+        return 0;
+    if (json_read_file(&o, path) < 0) {
+        err_clear();
+        return 0;
+    }
+    json_t *encoding = json_object_get(o, "encoding");
+    *ours = encoding && json_equal(encoding, e->plan);
+    if (*ours) {
+        r->n_images = json_integer_value(json_object_get(o, "n_images"));
+        r->n_texts = json_integer_value(json_object_get(o, "n_texts"));
+        r->n_failed = json_integer_value(json_object_get(o, "n_failed"));
+        r->n_truncated = json_integer_value(json_object_get(o, "n_truncated"));
+        r->n_done = r->n_shards;
+        r->finished = true;
+    }
+    json_decref(o);
+    return 0;
+}
+
+/* What stands at OUT already. Ours and asked to go on: finished. Otherwise force decides. */
+static int check_output(const struct encoder *e, bool going_on, struct encode_result *r)
+{
+    const struct encode_job *job = e->job;
+    bool ours = false;
+    if (!path_exists(job->out))
+        return 0;
+    if (going_on && (!job->force || job->n_parts > 0))
+        TRY(is_ours(e, &ours, r));
+    return ours ? 0 : path_check_output(job->out, job->force);
+}
+
+/* ---- making the shards
+ * ----------------------------------------------------------------------------------------------------- */
+
+struct tally {
+    char *state; /* [n_shards] 1: verified or made by us */
+    int64_t n_done, n_made;
 };
-struct encoder {
-    const struct encode_job *job;
+
+static bool is_mine(const struct encode_job *job, int64_t i)
+{
+    return job->n_parts == 0 || i % job->n_parts == job->part - 1;
+}
+
+/* A finished shard is believed only after its checksums; a damaged one goes. */
+static int look_at(struct encoder *e, const struct encode_piece *p, bool *good)
+{
+    *good = false;
+    if (!workdir_has(e->work, p->name))
+        return 0;
+    TRY(encode_piece_verify(e, p, good));
+    return *good ? 0 : workdir_drop(e->work, p->name);
+}
+
+static int make_one(struct encoder *e, int64_t i, struct tally *t)
+{
+    struct encode_piece p = encode_piece_at(e->job, i);
+    bool good = t->state[i], made = false;
+    if (!good)
+        TRY(look_at(e, &p, &good));
+    if (good) {
+        if (!t->state[i])
+            progress_skip(e->progress, p.n);
+        t->state[i] = 1;
+        return 0;
+    }
+    TRY(encode_piece_make(e, &p, &made));
+    t->state[i] = made;
+    t->n_made += made;
+    return 0;
+}
+
+static int64_t rows_of_part(const struct encoder *e, bool text)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < encode_piece_count(e->job); i++) {
+        struct encode_piece p = encode_piece_at(e->job, i);
+        n += is_mine(e->job, i) && p.text == text ? p.n : 0;
+    }
+    return n;
+}
+
+static int make_side(struct encoder *e, struct tally *t, bool text)
+{
+    const char *word = text ? "captions" : "pictures";
+    int64_t n = rows_of_part(e, text);
+    int rc = 0;
+    if (n == 0)
+        return 0;
+    progress_open(&e->progress, word, n, word);
+    for (int64_t i = 0; rc == 0 && i < encode_piece_count(e->job); i++)
+        if (is_mine(e->job, i) && encode_piece_at(e->job, i).text == text)
+            rc = make_one(e, i, t);
+    progress_close(&e->progress);
+    return rc;
+}
+
+/* After our part: are all shards there, and whole? The damaged ones are made again, whoever made them. */
+static int complete(struct encoder *e, struct tally *t, bool *all)
+{
+    int64_t n = encode_piece_count(e->job);
+    *all = true;
+    for (int pass = 0; pass < 2; pass++) { /* look first: verifying costs reading */
+        t->n_done = 0;
+        for (int64_t i = 0; i < n; i++) {
+            struct encode_piece p = encode_piece_at(e->job, i);
+            if (pass == 1 && !t->state[i])
+                TRY(make_one(e, i, t));
+            t->n_done += workdir_has(e->work, p.name);
+        }
+        *all = t->n_done == n;
+        if (!*all)
+            return 0;
+    }
+    return 0;
+}
+
+/* ---- the set
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+struct assembly {
     struct set_writer *w;
-    struct pool *pool;
-    struct buffer buffer[2];
-    struct share {
-        struct encoder *e;
-        struct buffer *b;
-        int64_t at;
-    } share[LOADERS_MAX];
-    float *vectors;     /* [batch, embed] */
     int64_t *image_row; /* [n_images] row in the set, -1: left out */
     int64_t *text_row;  /* [n_texts] likewise */
-    struct str failed;  /* lines of failed.tsv */
+    struct str failed;
     struct encode_result got;
 };
 
-/* ---- loader threads
- * ---------------------------------------------------------------------------------------------------------- */
-
-static char *keep_reason(void)
+/* Rows at..at+n of a shard as float32 into e->vectors. */
+static int read_vectors(struct encoder *e, const struct encode_done *d, int64_t at, int64_t n)
 {
-    char *s = mem_strdup(err_text()[0] ? err_text() : "cannot be read");
-    err_clear();
-    return s;
+    int64_t width = e->job->m->embed;
+    const char *from = (const char *)d->vectors.data + (size_t)(at * width) * dtype_size(d->vectors.dtype);
+    return dtype_convert(DT_F32, e->vectors, d->vectors.dtype, from, (size_t)(n * width));
 }
 
-/* Every loader takes each `loaders`-th picture of the buffer. */
-static void load_share(void *arg)
+/* failed.tsv of a shard without its first line. */
+static int add_failed(struct encoder *e, const struct encode_piece *p, struct str *failed)
 {
-    struct share *s = arg;
-    const struct encode_job *job = s->e->job;
-    int64_t each = 3 * job->m->image_size * job->m->image_size;
-    for (int64_t i = s->at; i < s->b->n; i += job->loaders) {
-        struct image rgb = {0};
-        int rc = job->d->read_image(job->d, s->b->first + i, &rgb, NULL);
-        if (rc == 0)
-            rc = preprocess_apply(&job->m->preprocess, &rgb, s->b->pixels + i * each);
-        image_free(&rgb);
-        if (rc < 0)
-            s->b->why[i] = keep_reason();
-    }
-}
-
-static int start_loading(struct encoder *e, struct buffer *b, int64_t first)
-{
-    const struct encode_job *job = e->job;
-    b->first = first;
-    b->n = job->d->n_images - first < job->batch ? job->d->n_images - first : job->batch;
-    for (int64_t i = 0; i < job->loaders && b->n > 0; i++) {
-        e->share[i] = (struct share){e, b, i};
-        TRY(pool_submit(e->pool, load_share, &e->share[i]));
-    }
-    return 0;
-}
-
-/* ---- one batch
- * ---------------------------------------------------------------------------------------------------------------- */
-
-/* path of a cell in one line of TSV: tabs and line ends would break it */
-static void add_cell(struct str *b, const char *s)
-{
-    for (; s && *s; s++)
-        str_add_c(b, (unsigned char)*s < 0x20 ? ' ' : *s);
-}
-
-static void note_failure(struct encoder *e, int64_t row, const char *why)
-{
-    const struct dataset *d = e->job->d;
-    if (e->got.n_failed++ < 5)
-        log_warn("picture left out: %s", why);
-    if (!e->failed.n)
-        str_add(&e->failed, "row\tid\tpath\treason\n");
-    str_add(&e->failed, "%lld\t", (long long)row);
-    add_cell(&e->failed, dataset_image_cell(d, row, "id"));
-    str_add_c(&e->failed, '\t');
-    add_cell(&e->failed, dataset_image_cell(d, row, "path"));
-    str_add_c(&e->failed, '\t');
-    add_cell(&e->failed, why);
-    str_add_c(&e->failed, '\n');
-}
-
-/* Failed rows are closed over, so that the engine sees one full array. */
-static int encode_buffer(struct encoder *e, struct buffer *b)
-{
-    struct model *m = e->job->m;
-    int64_t each = 3 * m->image_size * m->image_size, n = 0;
-    for (int64_t i = 0; i < b->n; i++) {
-        if (b->why[i]) {
-            note_failure(e, b->first + i, b->why[i]);
-            e->image_row[b->first + i] = -1;
-            mem_free(b->why[i]);
-            b->why[i] = NULL;
-            continue;
-        }
-        e->image_row[b->first + i] = e->got.n_images + n;
-        if (n < i)
-            memcpy(b->pixels + n * each, b->pixels + i * each, (size_t)each * sizeof *b->pixels);
-        n++;
-    }
-    if (n == 0)
-        return 0;
-    TRY_IN(model_embed_pixels(m, b->pixels, n, e->job->low, e->vectors), "encoding pictures %lld to %lld",
-           (long long)b->first, (long long)(b->first + b->n - 1));
-    TRY(set_writer_images(e->w, e->vectors, n));
-    e->got.n_images += n;
-    return 0;
-}
-
-static int encode_images(struct encoder *e)
-{
-    const struct dataset *d = e->job->d;
-    struct progress *p = NULL;
-    double start = clock_seconds();
-    int rc = start_loading(e, &e->buffer[0], 0), now = 0;
-    progress_open(&p, "pictures", d->n_images, "pictures");
-    for (int64_t first = 0; rc == 0 && first < d->n_images; first += e->job->batch, now = !now) {
-        struct buffer *b = &e->buffer[now];
-        pool_wait(e->pool);
-        rc = start_loading(e, &e->buffer[!now], first + b->n);
-        if (rc == 0)
-            rc = encode_buffer(e, b);
-        progress_add(p, b->n);
-        if (rc == 0 && e->got.n_failed)
-            progress_note(p, "%lld left out", (long long)e->got.n_failed);
-        if (rc == 0)
-            rc = signal_check();
-    }
-    pool_wait(e->pool);
-    progress_close(&p);
-    double seconds = clock_seconds() - start;
-    e->got.images_per_second = seconds > 0 ? (double)e->got.n_images / seconds : 0;
+    char path[1200];
+    struct map m = {0};
+    TRY(workdir_path(path, sizeof path, e->work, p->name, encode_piece_files[2]));
+    TRY(map_open(&m, path));
+    const char *text = (const char *)m.data, *line = m.size ? memchr(text, '\n', m.size) : NULL;
+    size_t skip = line ? (size_t)(line - text) + 1 : m.size;
+    if (!failed->n && line)
+        str_add_n(failed, text, skip);
+    str_add_n(failed, text + skip, m.size - skip);
+    int rc = map_check(&m);
+    map_close(&m);
     return rc;
 }
 
-/* ---- captions
- * ---------------------------------------------------------------------------------------------------------------- */
+static int take_images(struct encoder *e, struct assembly *a, const struct encode_piece *p, const struct encode_done *d)
+{
+    for (int64_t i = 0; i < d->n; i += ENCODE_TEXTS) {
+        int64_t n = d->n - i < ENCODE_TEXTS ? d->n - i : ENCODE_TEXTS;
+        for (int64_t k = i; k < i + n; k++) {
+            int64_t row = 0;
+            TRY(table_int(&d->rows, k, 0, p->first, p->first + p->n - 1, &row));
+            a->image_row[row] = a->got.n_images++;
+        }
+        TRY(read_vectors(e, d, i, n));
+        TRY(set_writer_images(a->w, e->vectors, n));
+    }
+    a->got.n_failed += d->n_failed;
+    return d->n_failed ? add_failed(e, p, &a->failed) : 0;
+}
 
 /* Captions that had pictures and lost them all are left out; the others keep their order. */
-static void choose_texts(struct encoder *e)
+static void choose_texts(const struct dataset *d, struct assembly *a)
 {
-    const struct dataset *d = e->job->d;
     for (int64_t i = 0; i < d->n_texts; i++)
-        e->text_row[i] = 0;
+        a->text_row[i] = 0;
     for (int64_t i = 0; i < d->n_pairs; i++)
-        if (e->image_row[d->pairs[i].image] < 0 && e->text_row[d->pairs[i].text] == 0)
-            e->text_row[d->pairs[i].text] = -1;
+        if (a->image_row[d->pairs[i].image] < 0)
+            a->text_row[d->pairs[i].text] = -1;
     for (int64_t i = 0; i < d->n_pairs; i++)
-        if (e->image_row[d->pairs[i].image] >= 0)
-            e->text_row[d->pairs[i].text] = 0;
+        if (a->image_row[d->pairs[i].image] >= 0)
+            a->text_row[d->pairs[i].text] = 0;
     for (int64_t i = 0; i < d->n_texts; i++)
-        if (e->text_row[i] == 0)
-            e->text_row[i] = e->got.n_texts++;
+        if (a->text_row[i] == 0)
+            a->text_row[i] = a->got.n_texts++;
 }
 
-static int encode_texts(struct encoder *e)
+static int take_texts(struct encoder *e, struct assembly *a, const struct encode_piece *p, const struct encode_done *d)
 {
-    enum { BLOCK = 1024 };
-    const struct dataset *d = e->job->d;
-    struct model *m = e->job->m;
-    struct progress *p = NULL;
-    choose_texts(e);
-    if (e->got.n_texts == 0)
-        return 0;
-    const char **texts = mem_calloc((size_t)e->got.n_texts, sizeof *texts);
-    float *vectors = mem_calloc(BLOCK, (size_t)m->embed * sizeof *vectors);
-    int rc = texts && vectors ? 0 : ERR_MEMORY;
-    for (int64_t i = 0; rc == 0 && i < d->n_texts; i++)
-        if (e->text_row[i] >= 0)
-            texts[e->text_row[i]] = d->captions[i];
-    progress_open(&p, "captions", e->got.n_texts, "captions");
-    for (int64_t i = 0; rc == 0 && i < e->got.n_texts; i += BLOCK) {
-        int64_t n = e->got.n_texts - i < BLOCK ? e->got.n_texts - i : BLOCK, cut = 0;
-        rc = model_embed_texts(m, texts + i, n, e->job->low, vectors, &cut);
-        e->got.n_truncated += cut;
-        if (rc == 0)
-            rc = set_writer_texts(e->w, vectors, n);
-        if (rc == 0)
-            rc = signal_check();
-        progress_add(p, n);
+    int64_t width = e->job->m->embed;
+    for (int64_t i = 0; i < d->n; i += ENCODE_TEXTS) {
+        int64_t n = d->n - i < ENCODE_TEXTS ? d->n - i : ENCODE_TEXTS, kept = 0;
+        TRY(read_vectors(e, d, i, n));
+        for (int64_t k = 0; k < n; k++) {
+            int64_t row = 0;
+            TRY(table_int(&d->rows, i + k, 0, p->first, p->first + p->n - 1, &row));
+            if (a->text_row[row] < 0)
+                continue;
+            if (kept < k)
+                memcpy(e->vectors + kept * width, e->vectors + k * width, (size_t)width * sizeof *e->vectors);
+            kept++;
+        }
+        TRY(set_writer_texts(a->w, e->vectors, kept));
     }
-    progress_close(&p);
-    mem_free(texts);
-    mem_free(vectors);
-    return rc;
+    a->got.n_truncated += d->n_truncated;
+    return 0;
 }
 
-/* ---- the whole
- * --------------------------------------------------------------------------------------------------------------- */
+static int take_side(struct encoder *e, struct assembly *a, bool text)
+{
+    for (int64_t i = 0; i < encode_piece_count(e->job); i++) {
+        struct encode_piece p = encode_piece_at(e->job, i);
+        struct encode_done d;
+        if (p.text != text)
+            continue;
+        TRY(signal_check());
+        TRY(encode_piece_open(e, &p, &d));
+        int rc = text ? take_texts(e, a, &p, &d) : take_images(e, a, &p, &d);
+        if (rc == 0)
+            rc = npy_check(&d.vectors);
+        encode_piece_close(&d);
+        TRY(rc);
+    }
+    return 0;
+}
 
 /* Rows of a table whose new row is not -1. cells [n, n_cols] are borrowed. */
 static int keep_rows(const char **cells, int n_cols, int64_t n, const int64_t *row, const char ***out)
@@ -215,31 +276,64 @@ static int keep_rows(const char **cells, int n_cols, int64_t n, const int64_t *r
     return 0;
 }
 
-static int commit(struct encoder *e)
+/* Rows that the data lost before anything was decoded have no number of their own. */
+static void add_refused(const struct dataset *d, struct str *failed)
+{
+    if (d->n_refused && !failed->n)
+        str_add(failed, "row\tid\tpath\treason\n");
+    for (int64_t i = 0; i < d->n_listed; i++) {
+        const struct refused *f = &d->refused[i];
+        str_add_c(failed, '\t');
+        encode_add_cell(failed, f->id);
+        str_add_c(failed, '\t');
+        encode_add_cell(failed, f->path);
+        str_add_c(failed, '\t');
+        if (f->row > 0)
+            str_add(failed, "row %lld of the source: ", (long long)f->row);
+        encode_add_cell(failed, f->reason);
+        str_add_c(failed, '\n');
+    }
+    if (d->n_refused > d->n_listed)
+        str_add(failed, "\t\t\tand %lld more rows of the source\n", (long long)(d->n_refused - d->n_listed));
+}
+
+static json_t *extra_fields(const struct encoder *e, const struct assembly *a)
+{
+    char base[2048];
+    const struct dataset *d = e->job->d;
+    cli_path_base(d->spec, base, sizeof base);
+    return json_pack("{s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:O}", "data_fingerprint", d->fingerprint, "n_failed",
+                     (json_int_t)a->got.n_failed, "n_refused", (json_int_t)d->n_refused, "n_truncated",
+                     (json_int_t)a->got.n_truncated, "made_by", "meridian " MERIDIAN_VERSION, "numbers",
+                     e->job->low ? "bf16" : "f32", "path_base", base, "encoding", e->plan);
+}
+
+static int commit(struct encoder *e, struct assembly *a)
 {
     const struct dataset *d = e->job->d;
     const char **images = NULL, **texts = NULL;
     int64_t n_pairs = 0;
     struct set_pair *pairs = mem_calloc((size_t)d->n_pairs + 1, sizeof *pairs);
-    char base[2048];
-    cli_path_base(d->spec, base, sizeof base);
-    json_t *extra = json_pack("{s:s, s:I, s:I, s:s, s:s, s:s}", "data_fingerprint", d->fingerprint, "n_failed",
-                              (json_int_t)e->got.n_failed, "n_truncated", (json_int_t)e->got.n_truncated, "made_by",
-                              "meridian " MERIDIAN_VERSION, "numbers", e->job->low ? "bf16" : "f32", "path_base", base);
+    json_t *extra = extra_fields(e, a);
     int rc = pairs && extra ? 0 : err_set(ERR_MEMORY, "no memory for the tables of %s", e->job->out);
     for (int64_t i = 0; rc == 0 && i < d->n_pairs; i++) {
-        struct set_pair p = {e->image_row[d->pairs[i].image], e->text_row[d->pairs[i].text]};
+        struct set_pair p = {a->image_row[d->pairs[i].image], a->text_row[d->pairs[i].text]};
         if (p.image >= 0 && p.text >= 0)
             pairs[n_pairs++] = p;
     }
     if (rc == 0)
-        rc = keep_rows(d->image_cells, d->n_image_cols, d->n_images, e->image_row, &images);
+        rc = keep_rows(d->image_cells, d->n_image_cols, d->n_images, a->image_row, &images);
     if (rc == 0)
-        rc = keep_rows(d->text_cells, d->n_text_cols, d->n_texts, e->text_row, &texts);
-    struct set_table image_table = {d->n_image_cols, d->image_cols, images, e->got.n_images};
-    struct set_table text_table = {d->n_text_cols, d->text_cols, texts, e->got.n_texts};
+        rc = keep_rows(d->text_cells, d->n_text_cols, d->n_texts, a->text_row, &texts);
+    struct set_table image_table = {d->n_image_cols, d->image_cols, images, a->got.n_images};
+    struct set_table text_table = {d->n_text_cols, d->text_cols, texts, a->got.n_texts};
+    add_refused(d, &a->failed);
+    if (rc == 0 && a->failed.failed)
+        rc = err_set(ERR_MEMORY, "%s: no memory for failed.tsv", e->job->out);
+    if (rc == 0 && a->failed.n)
+        rc = set_writer_file(a->w, "failed.tsv", a->failed.s, a->failed.n);
     if (rc == 0)
-        rc = set_writer_commit(&e->w, &image_table, &text_table, pairs, n_pairs, extra);
+        rc = set_writer_commit(&a->w, &image_table, &text_table, pairs, n_pairs, extra);
     mem_free(pairs);
     mem_free(images);
     mem_free(texts);
@@ -247,90 +341,161 @@ static int commit(struct encoder *e)
     return rc;
 }
 
-static int allocate(struct encoder *e)
+static int open_writer(struct encoder *e, struct assembly *a)
 {
     const struct encode_job *job = e->job;
-    size_t batch = (size_t)job->batch, each = (size_t)(3 * job->m->image_size * job->m->image_size);
-    for (int i = 0; i < 2; i++) {
-        e->buffer[i].pixels = mem_calloc(batch, each * sizeof(float));
-        e->buffer[i].why = mem_calloc(batch, sizeof(char *));
-        if (!e->buffer[i].pixels || !e->buffer[i].why)
-            return ERR_MEMORY;
-    }
-    e->vectors = mem_calloc(batch, (size_t)job->m->embed * sizeof(float));
-    e->image_row = mem_calloc((size_t)job->d->n_images + 1, sizeof *e->image_row);
-    e->text_row = mem_calloc((size_t)job->d->n_texts + 1, sizeof *e->text_row);
-    return e->vectors && e->image_row && e->text_row ? pool_open(&e->pool, (int)job->loaders) : ERR_MEMORY;
-}
-
-static int open_writer(struct encoder *e)
-{
-    const struct encode_job *job = e->job;
-    char print[65];
-    TRY(model_fingerprint(job->m, print));
+    const struct dataset *d = job->d;
     struct set_info info = {.model = job->m->name,
-                            .fingerprint = print,
-                            .data = job->d->spec,
+                            .fingerprint = json_string_value(json_object_get(e->plan, "fingerprint")),
+                            .data = d->spec,
                             .protocol = job->protocol,
                             .dtype = job->dtype,
                             .logit_scale = model_logit_scale(job->m),
                             .width = job->m->embed,
                             .unit = true};
-    return set_writer_open(&e->w, job->out, job->force, &info);
+    a->image_row = mem_calloc((size_t)d->n_images + 1, sizeof *a->image_row);
+    a->text_row = mem_calloc((size_t)d->n_texts + 1, sizeof *a->text_row);
+    if (!a->image_row || !a->text_row)
+        return ERR_MEMORY;
+    for (int64_t i = 0; i < d->n_images; i++)
+        a->image_row[i] = -1;
+    return set_writer_open(&a->w, job->out, job->force, &info);
 }
 
-static int put_failed(const struct encoder *e)
-{
-    char path[2048];
-    if (!e->got.n_failed)
-        return 0;
-    if (e->failed.failed)
-        FAIL(ERR_MEMORY, "%s: no memory for failed.tsv", e->job->out);
-    TRY(path_join(path, sizeof path, e->job->out, "failed.tsv"));
-    return atomic_put(path, e->failed.s, e->failed.n);
-}
-
-static int check_some(const struct encoder *e)
+static int put_together(struct encoder *e, struct assembly *a)
 {
     const struct dataset *d = e->job->d;
-    if (d->n_images > 0 && e->got.n_images == 0)
+    TRY(open_writer(e, a));
+    TRY(take_side(e, a, false));
+    e->hopeless = d->n_images > 0 && a->got.n_images == 0;
+    if (e->hopeless)
         FAIL(ERR_DATA, "%s: none of the %lld pictures could be read; nothing was written", d->spec,
              (long long)d->n_images);
-    return 0;
+    choose_texts(d, a);
+    TRY(take_side(e, a, true));
+    return commit(e, a);
+}
+
+/* One process puts the set together; another that comes meanwhile leaves it alone. */
+static int assemble(struct encoder *e, struct encode_result *r)
+{
+    bool got = false;
+    struct assembly a = {0};
+    TRY(workdir_claim(e->work, "assemble", &got));
+    if (!got)
+        return 0;
+    int rc = 0;
+    if (!workdir_is_finished(e->work)) {
+        rc = put_together(e, &a);
+        if (rc == 0) {
+            *r = (struct encode_result){.n_images = a.got.n_images,
+                                        .n_texts = a.got.n_texts,
+                                        .n_failed = a.got.n_failed,
+                                        .n_truncated = a.got.n_truncated,
+                                        .n_shards = r->n_shards,
+                                        .finished = true,
+                                        .images_per_second = r->images_per_second};
+            rc = workdir_finished(e->work);
+        }
+    }
+    set_writer_abort(&a.w);
+    mem_free(a.image_row);
+    mem_free(a.text_row);
+    str_free(&a.failed);
+    workdir_abort(e->work);
+    return rc;
+}
+
+/* ---- the whole
+ * --------------------------------------------------------------------------------------------------------------- */
+
+static int64_t rows_to_come(const struct encoder *e)
+{
+    int64_t n = 0;
+    for (int64_t i = 0; i < encode_piece_count(e->job); i++) {
+        struct encode_piece p = encode_piece_at(e->job, i);
+        n += is_mine(e->job, i) && !workdir_has(e->work, p.name) ? p.n : 0;
+    }
+    return n;
+}
+
+static int work(struct encoder *e, struct tally *t, struct encode_result *r)
+{
+    bool all = false;
+    TRY(encode_plan_space(e->job, rows_to_come(e)));
+    TRY(encode_allocate(e));
+    int rc = make_side(e, t, false);
+    if (rc == 0)
+        rc = make_side(e, t, true);
+    r->n_images = e->n_encoded;
+    r->n_failed = e->n_noted;
+    r->images_per_second = e->seconds > 0 ? (double)e->n_encoded / e->seconds : 0;
+    TRY(rc);
+    TRY(complete(e, t, &all));
+    return all ? assemble(e, r) : 0;
+}
+
+/* After a failure. What is finished stays, unless it is nothing, or every picture failed: then trying again must be
+ * able to read them. */
+static bool tell_what_stays(const struct encoder *e, const char *path)
+{
+    int64_t n = encode_piece_count(e->job), done = 0;
+    for (int64_t i = 0; i < n; i++)
+        done += workdir_has(e->work, encode_piece_at(e->job, i).name);
+    if (done == 0 || e->hopeless)
+        return false;
+    log_info("%lld of %lld shards are finished and stay in %s", (long long)done, (long long)n, path);
+    log_info("to go on: %s", e->job->command);
+    return true;
+}
+
+static int run_in_folder(struct encoder *e, struct encode_result *r)
+{
+    char path[1024], why[1024];
+    const struct encode_job *job = e->job;
+    struct tally t = {0};
+    TRY(partial_path(job->out, path));
+    TRY(workdir_open(&e->work, path, job->n_parts == 0, job->force, e->plan, encode_plan_agree));
+    /* again: another process of a job array may have finished and removed the folder in between */
+    int rc = check_output(e, true, r);
+    bool drop = r->finished;
+    if (rc == 0 && !r->finished) {
+        if (workdir_resumed(e->work))
+            log_info("going on with the work in %s", path);
+        t.state = mem_calloc((size_t)r->n_shards + 1, 1);
+        rc = t.state ? work(e, &t, r) : ERR_MEMORY;
+        r->n_done = t.n_done;
+        r->n_made = t.n_made;
+    }
+    snprintf(why, sizeof why, "%s", err_text());
+    if (rc < 0)
+        drop = !tell_what_stays(e, path);
+    mem_free(t.state);
+    int closed = workdir_close(&e->work, drop);
+    return rc < 0 ? err_set(rc, "%s", why) : closed;
 }
 
 int encode_set(const struct encode_job *job, struct encode_result *out)
 {
     struct encoder e = {.job = job};
-    /* without the picture library every file would count as broken */
-    int rc = job->d->n_images > 0 ? image_start(NULL) : 0;
+    struct encode_result r = {.n_shards = encode_piece_count(job)};
+    bool going_on = job->resume || job->n_parts > 0 || encode_set_begun(job->out);
+    int rc = encode_plan_json(job, &e.plan);
     if (rc == 0)
-        rc = allocate(&e);
-    if (rc == 0)
-        rc = open_writer(&e);
-    if (rc == 0)
-        rc = encode_images(&e);
-    if (rc == 0)
-        rc = check_some(&e);
-    if (rc == 0)
-        rc = encode_texts(&e);
-    if (rc == 0)
-        rc = commit(&e);
-    if (rc == 0)
-        rc = put_failed(&e);
-    if (rc == 0)
-        *out = e.got;
-    set_writer_abort(&e.w);
-    pool_close(&e.pool);
-    for (int i = 0; i < 2; i++) {
-        for (int64_t k = 0; e.buffer[i].why && k < job->batch; k++)
-            mem_free(e.buffer[i].why[k]);
-        mem_free(e.buffer[i].pixels);
-        mem_free(e.buffer[i].why);
+        rc = check_output(&e, going_on, &r);
+    if (rc == 0 && !(r.finished && !encode_set_begun(job->out))) {
+        bool finished = r.finished;
+        /* without the picture library every file would count as broken */
+        rc = job->d->n_images > 0 && !finished ? image_start(NULL) : 0;
+        if (rc == 0 && !finished)
+            rc = encode_plan_memory(job);
+        r.finished = false;
+        if (rc == 0)
+            rc = run_in_folder(&e, &r);
     }
-    mem_free(e.vectors);
-    mem_free(e.image_row);
-    mem_free(e.text_row);
-    str_free(&e.failed);
+    encode_free(&e);
+    json_decref(e.plan);
+    if (rc == 0)
+        *out = r;
     return rc;
 }

@@ -147,6 +147,13 @@ int set_writer_texts(struct set_writer *w, const float *x, int64_t n)
     return add_rows(w, 1, x, n);
 }
 
+int set_writer_file(struct set_writer *w, const char *name, const void *p, size_t n)
+{
+    char path[1100];
+    TRY(path_join(path, sizeof path, w->dir.tmp, name));
+    return atomic_put(path, p, n);
+}
+
 /* ---- tables ---------------------------------------------------------------------------------------------------------
  */
 

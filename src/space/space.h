@@ -56,6 +56,8 @@ struct set_writer;
 int set_writer_open(struct set_writer **w, const char *dir, bool force, const struct set_info *info);
 int set_writer_images(struct set_writer *w, const float *x, int64_t n);
 int set_writer_texts(struct set_writer *w, const float *x, int64_t n);
+/* One more file of the set, not among the checksums (failed.tsv). */
+int set_writer_file(struct set_writer *w, const char *name, const void *p, size_t n);
 int set_writer_commit(struct set_writer **w, const struct set_table *images, const struct set_table *texts,
                       const struct set_pair *pairs, int64_t n_pairs,
                       const json_t *extra); /* extra: more keys of set.json, or NULL */
