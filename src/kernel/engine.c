@@ -115,6 +115,7 @@ const char *act_name(enum act a)
         [ACT_NONE] = "none",
         [ACT_GELU] = "gelu",
         [ACT_QUICK_GELU] = "quick_gelu",
+        [ACT_GELU_TANH] = "gelu_tanh",
         [ACT_RELU] = "relu",
         [ACT_TANH] = "tanh",
         [ACT_SIGMOID] = "sigmoid",

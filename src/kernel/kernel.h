@@ -15,6 +15,7 @@ enum act {
     ACT_NONE,
     ACT_GELU,
     ACT_QUICK_GELU,
+    ACT_GELU_TANH, /* the approximation by tanh, as SigLIP uses it */
     ACT_RELU,
     ACT_TANH,
     ACT_SIGMOID,

@@ -2,6 +2,7 @@
 #include "loss/loss.h"
 
 #include "loss/clip_loss.h"
+#include "loss/sigmoid_loss.h"
 
 #include <string.h>
 

@@ -10,6 +10,7 @@
 struct pair_batch {
     struct tensor *image, *text; /* [B,E] unit rows, pair i in row i of both */
     struct tensor *logit_scale;  /* [] the learned logarithm, or NULL: the loss's own temperature */
+    struct tensor *logit_bias;   /* [] added to every logit by the sigmoid loss, or NULL */
     const uint8_t *match;        /* [B,B] 1 where text j is a known caption of image i; NULL: the diagonal */
     int64_t epoch, step;
     uint64_t seed;
@@ -28,6 +29,11 @@ struct loss_clip_opt {
     double temperature; /* used when the batch has no logit scale */
     const char
         *targets; /* "identity", or "match": a row's target is spread evenly over its known captions in the batch */
+};
+/* SigLIP's pairwise sigmoid loss (Zhai et al. 2023, equation 1). */
+struct loss_sigmoid_opt {
+    double temperature, bias; /* used when the batch has no logit scale, no bias */
+    const char *targets;      /* "identity" or "match" */
 };
 
 #endif

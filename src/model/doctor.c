@@ -120,10 +120,10 @@ static int make_texts(struct model *m, struct arena *a, const char *const *texts
 
 enum { N_PICTURES = 2 };
 
-/* A portrait picture that must be shrunk, a small one that must be enlarged; smooth parts, edges, saturated colours. */
-static int draw(struct arena *a, int i, struct image *out)
+/* A portrait picture that is shrunk, a small one that is enlarged; smooth parts, edges, saturated colours. */
+static int draw(struct arena *a, int size, int i, struct image *out)
 {
-    int w = i ? 37 : 301, h = i ? 23 : 457;
+    int w = i ? 37 : size * 13 / 10, h = i ? 23 : size * 19 / 10;
     *out = (struct image){.width = w, .height = h, .channels = 3};
     out->pixels = arena_alloc(a, (size_t)(w * h * 3));
     if (!out->pixels)
@@ -171,7 +171,7 @@ int doctor_write(struct model *m, const char *dir, const char *made_by)
     json_t *meta = metadata(made_by, v.n_texts);
     int rc = meta ? 0 : err_set(ERR_MEMORY, "%s: no memory", path);
     for (int i = 0; rc == 0 && i < N_PICTURES; i++)
-        rc = draw(a, i, &pictures[i]);
+        rc = draw(a, (int)m->image_size, i, &pictures[i]);
     if (rc == 0)
         rc = make_images(m, a, pictures, &v);
     if (rc == 0 && v.n_texts)

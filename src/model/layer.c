@@ -140,18 +140,21 @@ int tower_bind(struct tower *t, enum tower_names names, const char *prefix, stru
 
 int layer_read_act(const json_t *config, const char *where, enum act *act)
 {
+    static const struct {
+        const char *name;
+        enum act act;
+    } known[] = {{"quick_gelu", ACT_QUICK_GELU}, {"gelu", ACT_GELU}, {"gelu_pytorch_tanh", ACT_GELU_TANH}};
     const char *name = NULL;
     TRY(json_field_str(config, "hidden_act", true, &name, where));
-    if (!strcmp(name, "quick_gelu"))
-        *act = ACT_QUICK_GELU;
-    else if (!strcmp(name, "gelu"))
-        *act = ACT_GELU;
-    else
-        FAIL(ERR_DATA,
-             "%s: field \"hidden_act\" is \"%s\", expected \"quick_gelu\" or \"gelu\"; another activation would give "
-             "wrong vectors, so it is never guessed",
-             where, name);
-    return 0;
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        if (!strcmp(name, known[i].name)) {
+            *act = known[i].act;
+            return 0;
+        }
+    FAIL(ERR_DATA,
+         "%s: field \"hidden_act\" is \"%s\", expected \"quick_gelu\", \"gelu\" or \"gelu_pytorch_tanh\"; another "
+         "activation would give wrong vectors, so it is never guessed",
+         where, name);
 }
 
 int tower_read_hf(struct tower *t, const json_t *config, double eps, const char *where)

@@ -63,6 +63,7 @@ static const struct op_entry entries[] = {
     {"linear without bias", make_linear_bare, build_linear, ACT_NONE},
     {"linear gelu", make_linear, build_linear, ACT_GELU},
     {"linear quick_gelu", make_linear, build_linear, ACT_QUICK_GELU},
+    {"linear gelu_tanh", make_linear, build_linear, ACT_GELU_TANH},
     {"linear tanh without bias", make_linear_bare, build_linear, ACT_TANH},
     {"linear sigmoid", make_linear, build_linear, ACT_SIGMOID},
 };

@@ -136,6 +136,7 @@ static struct tensor *build_sample(struct tape *t, struct tensor **in, const str
 static const struct op_entry entries[] = {
     {"act gelu", make_act, build_act, ACT_GELU},
     {"act quick_gelu", make_act, build_act, ACT_QUICK_GELU},
+    {"act gelu_tanh", make_act, build_act, ACT_GELU_TANH},
     {"act relu", make_act, build_act, ACT_RELU},
     {"act tanh", make_act, build_act, ACT_TANH},
     {"act sigmoid", make_act, build_act, ACT_SIGMOID},

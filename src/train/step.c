@@ -170,6 +170,7 @@ static int loss_gradient(struct step *s, const struct batch *b, int64_t epoch, i
     struct pair_batch pairs = {.image = *image,
                                .text = *text,
                                .logit_scale = s->m->logit_scale,
+                               .logit_bias = s->m->logit_bias,
                                .match = b->match,
                                .epoch = epoch,
                                .step = step,
@@ -199,6 +200,12 @@ int step_run(struct step *s, const struct batch *b, int64_t epoch, int64_t step,
 {
     struct tensor *image, *text;
     int64_t chunk = s->opt.chunk > 0 && s->opt.chunk < b->n ? s->opt.chunk : b->n;
+    /* Statistics of a grain are not those of the batch, and a second pass would count them twice. */
+    if (s->m->batch_statistics && (chunk < b->n || b->n > MODEL_GRAIN))
+        FAIL(ERR_UNSUPPORTED,
+             "batch statistics over %lld pictures in parts of %lld; expected one part of at most %d, or running "
+             "statistics (model_train_mode)",
+             (long long)b->n, (long long)(chunk < MODEL_GRAIN ? chunk : MODEL_GRAIN), MODEL_GRAIN);
     TRY(reserve(s, b->n));
     if (chunk == b->n)
         TRY(encode_recorded(s, b, 0, b->n));

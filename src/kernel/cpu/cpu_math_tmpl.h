@@ -107,6 +107,18 @@ static inline float quick_gelu_slope_f(float x)
     return s + 1.702f * x * s * (1.0f - s);
 }
 
+/* x sigmoid(2 sqrt(2/pi) (x + 0.044715 x^3)), see ref_special.c. */
+static inline float gelu_tanh_f(float x)
+{
+    return x * sigmoid_f(1.5957691216057308f * x * (1.0f + 0.044715f * x * x));
+}
+
+static inline float gelu_tanh_slope_f(float x)
+{
+    float s = sigmoid_f(1.5957691216057308f * x * (1.0f + 0.044715f * x * x));
+    return s + 1.5957691216057308f * x * s * (1.0f - s) * (1.0f + 0.134145f * x * x);
+}
+
 static inline float relu_f(float x)
 {
     return x < 0.0f ? 0.0f : x;

@@ -95,6 +95,8 @@ static dnnl_status_t make_attr(dnnl_primitive_attr_t attr, const struct product 
         s = dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_gelu_erf, 0.0f, 0.0f);
     if (s == dnnl_success && p->act == ACT_QUICK_GELU)
         s = dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_swish, 1.702f, 0.0f);
+    if (s == dnnl_success && p->act == ACT_GELU_TANH)
+        s = dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_gelu_tanh, 0.0f, 0.0f);
     if (s == dnnl_success && p->act == ACT_RELU)
         s = dnnl_post_ops_append_eltwise(ops, 1.0f, dnnl_eltwise_relu, 0.0f, 0.0f);
     if (s == dnnl_success && p->beta != 0.0f)
@@ -269,7 +271,7 @@ static int onednn_matmul(const struct engine *e, const struct matmul_dims *d, co
 
 static bool act_is_fused(enum act act)
 {
-    return act == ACT_GELU || act == ACT_QUICK_GELU || act == ACT_RELU;
+    return act == ACT_GELU || act == ACT_QUICK_GELU || act == ACT_GELU_TANH || act == ACT_RELU;
 }
 
 /* Rows of one band of a layer: its input, output and their rounded copies stay in the second-level cache from one pass

@@ -37,6 +37,7 @@ static void round_bf16(int threads, const float *x, float *y, int64_t n)
 #define ACTS(X)                                                                                                        \
     X(ACT_GELU, gelu_f, gelu_slope_f)                                                                                  \
     X(ACT_QUICK_GELU, quick_gelu_f, quick_gelu_slope_f)                                                                \
+    X(ACT_GELU_TANH, gelu_tanh_f, gelu_tanh_slope_f)                                                                   \
     X(ACT_RELU, relu_f, relu_slope_f)                                                                                  \
     X(ACT_TANH, tanh_f, tanh_slope_f)                                                                                  \
     X(ACT_SIGMOID, sigmoid_f, sigmoid_slope_f)                                                                         \

@@ -108,6 +108,12 @@ static double normal_pdf(double x)
     return INV_SQRT_2PI * exp(-0.5 * x * x);
 }
 
+/* Twice the argument of tanh in GELU's approximation (Hendrycks and Gimpel 2016): 1/2 (1 + tanh(u)) = sigmoid(2 u). */
+static double gelu_tanh_argument(double x)
+{
+    return 2.0 * 0.79788456080286535588 * (x + 0.044715 * x * x * x);
+}
+
 double ref_act(enum act a, double x)
 {
     switch (a) {
@@ -117,6 +123,8 @@ double ref_act(enum act a, double x)
         return x * normal_cdf(x);
     case ACT_QUICK_GELU:
         return x * sigmoid(1.702 * x);
+    case ACT_GELU_TANH:
+        return x * sigmoid(gelu_tanh_argument(x));
     case ACT_RELU:
         return x < 0 ? 0 : x; /* NaN stays NaN */
     case ACT_TANH:
@@ -168,6 +176,10 @@ double ref_act_slope(enum act a, double x)
     case ACT_QUICK_GELU: {
         double s = sigmoid(1.702 * x);
         return s + 1.702 * x * s * sigmoid(-1.702 * x);
+    }
+    case ACT_GELU_TANH: {
+        double u = gelu_tanh_argument(x), s = sigmoid(u);
+        return s + x * s * sigmoid(-u) * 2.0 * 0.79788456080286535588 * (1.0 + 3.0 * 0.044715 * x * x);
     }
     case ACT_RELU:
         return x > 0;
