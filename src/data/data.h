@@ -32,29 +32,56 @@ int tokenizer_train(struct tokenizer **t, const char *const *texts, const int64_
  * (CLIPTokenizer). */
 int tokenizer_save(const struct tokenizer *t, const char *dir);
 
-/* ---- picture transforms (resize.c, transform.c) -- */
+/* ---- picture transforms (resize.c, transform.c, preprocess_file.c; docs/pixels.md) -- */
 
 /* Pillow's numbers. */
-enum resample { RESAMPLE_NEAREST = 0, RESAMPLE_LANCZOS = 1, RESAMPLE_BILINEAR = 2, RESAMPLE_BICUBIC = 3 };
+enum resample {
+    RESAMPLE_NEAREST = 0,
+    RESAMPLE_LANCZOS = 1,
+    RESAMPLE_BILINEAR = 2,
+    RESAMPLE_BICUBIC = 3,
+    RESAMPLE_BOX = 4,
+    RESAMPLE_HAMMING = 5
+};
 /* Pillow's resize, bit for bit: 8-bit, two passes, 22-bit fixed-point weights, antialiased, channels 1..4. */
 int resize_u8(struct image *out, const struct image *in, int width, int height, enum resample filter);
 
-/* preprocessor_config.json of HF's CLIPImageProcessor. Pixels: resize shorter side, centre crop, /255,
- * (x - mean) / std. */
+/* The two published ways from a picture to pixels. HF: RGB first, then resize and crop at floor((n - size) / 2). OPENAI,
+ * also open_clip's: resize in the picture's own mode (palettes and single bits by nearest neighbour, colours multiplied
+ * by alpha), crop at the offset rounded half to even, RGB last. */
+enum picture_path { PICTURE_HF, PICTURE_OPENAI };
+/* What resize_width x resize_height mean: exactly that; or the largest picture of the same shape inside it, or the
+ * smallest around it, sides rounded half to even. */
+enum resize_rule { RESIZE_EXACT, RESIZE_INSIDE, RESIZE_AROUND };
+/* Pixels: resize, centre crop (or padding), times rescale, (x - mean) / std. */
 struct preprocess {
+    enum picture_path path;
     int resize_shortest, crop_width, crop_height; /* 0: that step is off */
     int resize_width, resize_height; /* {"height","width"} form of "size" (no aspect kept); 0 when shortest_edge */
+    enum resize_rule rule;
+    int fill; /* level of what the crop adds around a smaller picture */
     enum resample filter;
+    enum image_gray16 gray16; /* what gray of 16 bits becomes; the references clip it */
+    bool exif;                /* turn by the EXIF orientation first; no reference does */
     double rescale;
     bool normalize;
     float mean[3], std[3];
+    char type[64];    /* "image_processor_type" of the file it came from, or "" */
+    char other[2048]; /* fields of that file that are none of these, as a JSON object, or "" */
 };
+/* preprocessor_config.json of HF's processors of CLIP, BLIP, SigLIP and ViT, each with its own defaults; others are
+ * ERR_UNSUPPORTED. What is ours stands under "meridian". */
 int preprocess_read(struct preprocess *p, const char *dir);
-int preprocess_write(const struct preprocess *p, const char *dir);
-void preprocess_clip(struct preprocess *p, int size); /* OpenAI's values for a square model input */
-/* out [3, crop_height, crop_width]; rgb has 3 channels. */
-int preprocess_apply(const struct preprocess *p, const struct image *rgb, float *out);
-int preprocess_file(const struct preprocess *p, const char *path, float *out); /* the same from a picture file */
+int preprocess_write(const struct preprocess *p, const char *dir); /* unknown fields are written back */
+/* "preprocess_cfg" of an open_clip folder; NULL: all defaults. image_size: where the configuration has none, or 0. */
+int preprocess_read_open_clip(struct preprocess *p, const json_t *preprocess_cfg, int image_size, const char *where);
+json_t *preprocess_to_open_clip(const struct preprocess *p); /* NULL and a message when open_clip cannot say it */
+void preprocess_clip(struct preprocess *p, int size); /* OpenAI's values for a square model input, path HF */
+/* out [3, crop_height, crop_width]. The picture comes in the mode of its file, as image_read gives it. */
+int preprocess_apply(const struct preprocess *p, const struct image *im, float *out);
+/* The same from a picture file, or the bytes of one; the picture never exists whole. */
+int preprocess_file(const struct preprocess *p, const char *path, float *out);
+int preprocess_memory(const struct preprocess *p, const void *bytes, size_t n, const char *name, float *out);
 void preprocess_fingerprint(const struct preprocess *p, char out[65]);
 
 /* ---- datasets (dataset.c, dataset_files.c, dataset_KIND.c; list in dataset_list.h; docs/data.md) -- */
@@ -101,9 +128,9 @@ struct dataset {
     int64_t n_refused, n_missing, n_listed;
     struct refused *refused;
     const char *path_base; /* folder where relative paths of column path start; "": no files (emoji, wds) or here */
-    /* Decoded picture `row`, RGB on its plain background. alpha (may be NULL) receives [height*width] u8 foreground
-     * cover, left NULL when the kind knows none. Thread-safe. */
-    int (*read_image)(const struct dataset *d, int64_t row, struct image *rgb, uint8_t **alpha);
+    /* Decoded picture `row`, in the mode of its file (preprocess_apply takes it so; image_to_rgb for RGB), on its plain
+     * background. alpha (may be NULL) receives [height*width] u8 foreground cover, left NULL when the kind knows none. Thread-safe. */
+    int (*read_image)(const struct dataset *d, int64_t row, struct image *im, uint8_t **alpha);
     struct arena *arena;
     void *own; /* the kind's private state */
     void (*close)(struct dataset *d);

@@ -126,9 +126,9 @@ int build_read_path(const char *root, const char *path, struct image *rgb)
 {
     char full[BUILD_PATH];
     if (*path == '/' || !*root)
-        return image_read_rgb(rgb, path);
+        return image_read(rgb, path);
     TRY(path_join(full, sizeof full, root, path));
-    return image_read_rgb(rgb, full);
+    return image_read(rgb, full);
 }
 
 static int file_read_image(const struct dataset *d, int64_t row, struct image *rgb, uint8_t **alpha)

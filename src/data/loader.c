@@ -97,6 +97,8 @@ static int picture_read(struct loader *l, int64_t row, struct picture **out)
         return ERR_MEMORY;
     int rc = l->d->read_image(l->d, row, &pic->rgb, l->opt.augment ? &pic->alpha : NULL);
     if (rc == 0 && l->opt.augment)
+        rc = image_to_rgb(&pic->rgb, GRAY16_HIGH_BYTE);
+    if (rc == 0 && l->opt.augment)
         rc = shrink(pic, 2 * l->p.crop_width);
     if (rc < 0) {
         picture_free(pic);
@@ -113,7 +115,7 @@ static int picture_get(struct loader *l, int64_t row, struct picture **out, bool
     *mine = false;
     if (!pic) {
         TRY(picture_read(l, row, &pic));
-        int64_t bytes = (int64_t)pic->rgb.width * pic->rgb.height * (pic->alpha ? 4 : 3);
+        int64_t bytes = (int64_t)pic->rgb.width * pic->rgb.height * (pic->rgb.channels + (pic->alpha != NULL));
         int64_t limit = l->opt.augment ? CACHE_TRAIN : CACHE_READ;
         struct picture *none = NULL;
         if (atomic_fetch_add(&l->cached_bytes, bytes) + bytes > limit ||

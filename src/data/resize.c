@@ -1,23 +1,30 @@
-/* data/resize.c: Pillow's resampling of 8-bit pictures, bit for bit.
+/* data/resize.c: Pillow's resampling of 8-bit pictures, bit for bit, while their rows arrive.
  *
  * Every published CLIP score was measured through Pillow, and a resampler that differs by one level in a few pixels
  * moves embeddings by more than fp32 rounding does. What must agree: the support widened by the scale (antialias), the
  * window's borders truncated after adding one half, weights normalised in double and rounded to 22 fractional bits, the
  * sum started at one half, horizontal pass first, rounding and clipping to 0..255 between the passes, a pass left out
  * when its size does not change. Nearest is Pillow's own affine path: the position is accumulated in double, not
- * multiplied. Float weights, libvips' and OpenCV's kernels were rejected: each differs in up to 18 % of the values
- * (golden README, preprocess_clip). */
-#include "data/data.h"
+ * multiplied. Gray of 16 bits takes Pillow's 32-bit path: double sums, rounded to integers between the passes.
+ *
+ * The horizontal pass is done as rows come, so the picture need not exist whole: what is kept has the width of the
+ * result. Only the wanted box (the crop) is computed, from the rows and columns it needs.
+ * Rejected: float weights, libvips' and OpenCV's kernels: each differs in up to 18 % of the values (golden values of
+ * preprocess_clip). */
+#include "data/resize.h"
 
 #include <math.h>
 #include <string.h>
-
-#define PRECISION 22 /* 32 bits less 8 of the value less 2 for overshoot and sign */
 
 static double triangle(double x)
 {
     x = fabs(x);
     return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+static double box(double x)
+{
+    return x > -0.5 && x <= 0.5 ? 1.0 : 0.0;
 }
 
 /* Keys 1981 with a = -1/2. */
@@ -40,6 +47,17 @@ static double sinc(double x)
     return sin(x) / x;
 }
 
+static double hamming(double x)
+{
+    x = fabs(x);
+    if (x == 0.0)
+        return 1.0;
+    if (x >= 1.0)
+        return 0.0;
+    x *= 3.14159265358979323846;
+    return sin(x) / x * (0.54 + 0.46 * cos(x));
+}
+
 static double lanczos3(double x)
 {
     return x >= -3.0 && x < 3.0 ? sinc(x) * sinc(x / 3) : 0.0;
@@ -52,203 +70,288 @@ struct kernel {
 
 static bool kernel_of(enum resample filter, struct kernel *k)
 {
-    switch (filter) {
-    case RESAMPLE_LANCZOS:
-        *k = (struct kernel){lanczos3, 3.0};
-        return true;
-    case RESAMPLE_BILINEAR:
-        *k = (struct kernel){triangle, 1.0};
-        return true;
-    case RESAMPLE_BICUBIC:
-        *k = (struct kernel){cubic, 2.0};
-        return true;
-    case RESAMPLE_NEAREST:
-        break;
-    }
-    return false;
+    static const struct kernel kernels[] = {[RESAMPLE_LANCZOS] = {lanczos3, 3.0},
+                                            [RESAMPLE_BILINEAR] = {triangle, 1.0},
+                                            [RESAMPLE_BICUBIC] = {cubic, 2.0},
+                                            [RESAMPLE_BOX] = {box, 0.5},
+                                            [RESAMPLE_HAMMING] = {hamming, 1.0}};
+    if ((int)filter < 0 || (size_t)filter >= ARRAY_LEN(kernels) || !kernels[filter].f)
+        return false;
+    *k = kernels[filter];
+    return true;
 }
 
-/* For each output position: the first input, how many, and their weights [size, taps]. */
-struct weights {
-    int taps;
-    int *first, *count;
-    int32_t *w;
-};
+/* ---- weights ---- */
 
-static void weights_free(struct weights *k)
+static void weights_free(struct resize_weights *k)
 {
     mem_free(k->first);
     mem_free(k->count);
     mem_free(k->w);
+    mem_free(k->real);
 }
 
-static void weigh_one(struct weights *k, const struct kernel *f, double *row, int at, int in, double scale, double wide)
+static void weigh_one(struct resize_weights *k, const struct kernel *f, int at, int in, double scale, double wide)
 {
     double center = (at + 0.5) * scale, support = f->support * wide, step = 1.0 / wide, sum = 0.0;
     int from = (int)(center - support + 0.5), to = (int)(center + support + 0.5);
     from = from < 0 ? 0 : from;
     to = to > in ? in : to;
     int n = to - from;
+    double *row = k->real + (size_t)at * (size_t)k->taps;
+    int32_t *w = k->w + (size_t)at * (size_t)k->taps;
     for (int i = 0; i < n; i++) {
         row[i] = f->f((i + from - center + 0.5) * step);
         sum += row[i];
     }
-    int32_t *w = k->w + (size_t)at * (size_t)k->taps;
     for (int i = 0; i < n; i++) {
-        double v = (sum != 0.0 ? row[i] / sum : row[i]) * (1 << PRECISION);
+        row[i] = sum != 0.0 ? row[i] / sum : row[i];
+        double v = row[i] * (1 << RESIZE_PRECISION);
         w[i] = (int32_t)(v < 0 ? v - 0.5 : v + 0.5);
     }
     k->first[at] = from;
     k->count[at] = n;
 }
 
-static int weigh(struct weights *k, const struct kernel *f, int in, int out)
+/* For outputs [at, at + n) of `out`. */
+static int weigh(struct resize_weights *k, const struct kernel *f, int in, int out, int at, int n)
 {
     double scale = (double)in / out, wide = scale < 1.0 ? 1.0 : scale;
-    size_t n;
+    size_t all;
     k->taps = (int)ceil(f->support * wide) * 2 + 1;
-    if (!mul_ok((size_t)k->taps, (size_t)out, &n))
+    if (!mul_ok((size_t)k->taps, (size_t)(at + n), &all))
         FAIL(ERR_DATA, "resize from %d to %d pixels: too large", in, out);
-    double *row = mem_alloc((size_t)k->taps * sizeof *row);
-    k->first = mem_alloc((size_t)out * sizeof *k->first);
-    k->count = mem_alloc((size_t)out * sizeof *k->count);
-    k->w = mem_calloc(n, sizeof *k->w);
-    int rc = row && k->first && k->count && k->w ? 0 : ERR_MEMORY;
-    for (int i = 0; i < out && rc == 0; i++)
-        weigh_one(k, f, row, i, in, scale, wide);
-    mem_free(row);
+    k->first = mem_alloc((size_t)(at + n) * sizeof *k->first);
+    k->count = mem_alloc((size_t)(at + n) * sizeof *k->count);
+    k->w = mem_alloc(all * sizeof *k->w);
+    k->real = mem_alloc(all * sizeof *k->real);
+    if (!k->first || !k->count || !k->w || !k->real)
+        return ERR_MEMORY;
+    for (int i = at; i < at + n; i++)
+        weigh_one(k, f, i, in, scale, wide);
+    return 0;
+}
+
+/* ---- rows ---- */
+
+struct resizer {
+    struct resize_plan plan;
+    const struct resize_loops *loops;
+    bool nearest, has_across, has_down;
+    struct resize_weights across, down;
+    int *columns, *from_row; /* nearest: input column and row of each output of the box */
+    int from, to;            /* input rows that are needed */
+    int y, done;             /* next input row; rows of mid */
+    size_t row;              /* bytes of one row of mid */
+    uint8_t *mid;            /* [to - from, box_width, channels]; nearest: the result */
+    int32_t *mid_wide;       /* the same when wide */
+    uint8_t *scratch;
+};
+
+static const struct resize_loops *loops(void)
+{
+#ifdef RESIZE_HAS_AVX2
+    if (__builtin_cpu_supports("avx2"))
+        return &resize_loops_avx2;
+#endif
+    return &resize_loops_base;
+}
+
+/* Positions of Pillow's affine transform: added up, in double. */
+static int *affine(int in, int out, int at, int n)
+{
+    int *v = mem_alloc((size_t)n * sizeof *v);
+    double step = (double)in / out, pos = step * 0.5;
+    for (int i = 0; v && i < at + n; i++, pos += step)
+        if (i >= at)
+            v[i - at] = (int)pos < in ? (int)pos : in - 1;
+    return v;
+}
+
+static int open_nearest(struct resizer *r)
+{
+    const struct resize_plan *p = &r->plan;
+    r->columns = affine(p->in_width, p->width, p->left, p->box_width);
+    r->from_row = affine(p->in_height, p->height, p->top, p->box_height);
+    r->mid = mem_alloc(r->row * (size_t)p->box_height);
+    return r->columns && r->from_row && r->mid ? 0 : ERR_MEMORY;
+}
+
+static int open_passes(struct resizer *r, const struct kernel *f)
+{
+    const struct resize_plan *p = &r->plan;
+    r->has_across = p->width != p->in_width;
+    r->has_down = p->height != p->in_height;
+    r->from = p->top;
+    r->to = p->top + p->box_height;
+    if (r->has_across)
+        TRY(weigh(&r->across, f, p->in_width, p->width, p->left, p->box_width));
+    if (r->has_down) {
+        int last = p->top + p->box_height - 1;
+        TRY(weigh(&r->down, f, p->in_height, p->height, p->top, p->box_height));
+        r->from = r->down.first[p->top];
+        r->to = r->down.first[last] + r->down.count[last];
+    }
+    size_t n = (size_t)(r->to - r->from);
+    if (p->wide)
+        r->mid_wide = mem_calloc(n, (size_t)p->box_width * sizeof *r->mid_wide);
+    else
+        r->mid = mem_alloc(r->row * n);
+    if (r->has_across)
+        r->scratch = mem_alloc(resize_scratch(&r->across, p->channels));
+    return (r->mid || r->mid_wide) && (r->scratch || !r->has_across) ? 0 : ERR_MEMORY;
+}
+
+int resizer_open(struct resizer **out, const struct resize_plan *plan)
+{
+    struct kernel f = {0};
+    BUG_ON(plan->box_width < 1 || plan->box_height < 1 || plan->left < 0 || plan->top < 0 ||
+           plan->left + plan->box_width > plan->width || plan->top + plan->box_height > plan->height);
+    if (plan->filter != RESAMPLE_NEAREST && !kernel_of(plan->filter, &f))
+        FAIL(ERR_UNSUPPORTED, "resample filter %d: expected one of Pillow's, 0 to 5", (int)plan->filter);
+    struct resizer *r = mem_calloc(1, sizeof *r);
+    if (!r)
+        return ERR_MEMORY;
+    r->plan = *plan;
+    r->loops = loops();
+    r->nearest = plan->filter == RESAMPLE_NEAREST;
+    r->row = (size_t)plan->box_width * (size_t)plan->channels;
+    int rc = r->nearest ? open_nearest(r) : open_passes(r, &f);
+    if (rc < 0)
+        resizer_close(&r);
+    else
+        *out = r;
     return rc;
+}
+
+void resizer_close(struct resizer **p)
+{
+    struct resizer *r = *p;
+    if (!r)
+        return;
+    weights_free(&r->across);
+    weights_free(&r->down);
+    mem_free(r->columns);
+    mem_free(r->from_row);
+    mem_free(r->mid);
+    mem_free(r->mid_wide);
+    mem_free(r->scratch);
+    mem_free(r);
+    *p = NULL;
 }
 
 static uint8_t clip8(int32_t sum)
 {
-    int32_t v = sum >> PRECISION; /* arithmetic shift on every compiler we name */
+    int32_t v = sum >> RESIZE_PRECISION;
     return (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
 }
 
-/* One row, [w, c] -> [out_w, c]. */
-static void row_across(uint8_t *o, int out_w, const uint8_t *row, int c, const struct weights *k)
+/* One row; for what is left of a block of rows. */
+static void across_one(const struct resizer *r, uint8_t *o, const uint8_t *row)
 {
-    for (int x = 0; x < out_w; x++) {
+    int c = r->plan.channels;
+    const struct resize_weights *k = &r->across;
+    for (int x = r->plan.left; x < r->plan.left + r->plan.box_width; x++) {
         const int32_t *w = k->w + (size_t)x * (size_t)k->taps;
         const uint8_t *p = row + (size_t)k->first[x] * (size_t)c;
-        int32_t sum[4] = {1 << (PRECISION - 1), 1 << (PRECISION - 1), 1 << (PRECISION - 1), 1 << (PRECISION - 1)};
-        for (int i = 0; i < k->count[x]; i++, p += c)
-            for (int j = 0; j < c; j++)
-                sum[j] += p[j] * w[i];
-        for (int j = 0; j < c; j++)
-            *o++ = clip8(sum[j]);
-    }
-}
-
-/* The same for three channels, which is nearly all there is; the sums stay in registers. */
-static void row_across_rgb(uint8_t *o, int out_w, const uint8_t *row, const struct weights *k)
-{
-    for (int x = 0; x < out_w; x++, o += 3) {
-        const int32_t *w = k->w + (size_t)x * (size_t)k->taps;
-        const uint8_t *p = row + (size_t)k->first[x] * 3;
-        int32_t r = 1 << (PRECISION - 1), g = r, b = r;
-        for (int i = 0; i < k->count[x]; i++, p += 3) {
-            r += p[0] * w[i];
-            g += p[1] * w[i];
-            b += p[2] * w[i];
+        for (int j = 0; j < c; j++) {
+            int32_t sum = 1 << (RESIZE_PRECISION - 1);
+            for (int i = 0; i < k->count[x]; i++)
+                sum += p[i * c + j] * w[i];
+            *o++ = clip8(sum);
         }
-        o[0] = clip8(r);
-        o[1] = clip8(g);
-        o[2] = clip8(b);
     }
 }
 
-/* in [h, w, c] -> out [h, k.size, c]. Rows [from, to) only, those the vertical pass will read. */
-static void pass_across(uint8_t *out, int out_w, const struct image *in, const struct weights *k, int from, int to)
+static int32_t round_up(double v)
 {
-    size_t c = (size_t)in->channels;
-    for (int y = from; y < to; y++) {
-        const uint8_t *row = in->pixels + (size_t)y * (size_t)in->width * c;
-        uint8_t *o = out + (size_t)y * (size_t)out_w * c;
-        if (c == 3)
-            row_across_rgb(o, out_w, row, k);
-        else
-            row_across(o, out_w, row, in->channels, k);
+    return (int32_t)(v >= 0.0 ? v + 0.5 : v - 0.5);
+}
+
+static void across_wide(const struct resizer *r, int32_t *o, const uint8_t *row)
+{
+    const struct resize_weights *k = &r->across;
+    for (int x = r->plan.left; x < r->plan.left + r->plan.box_width; x++) {
+        const uint8_t *p = row + (size_t)(r->has_across ? k->first[x] : x) * 2;
+        double sum = 0.0;
+        for (int i = 0; r->has_across && i < k->count[x]; i++)
+            sum += (double)(p[i * 2] | p[i * 2 + 1] << 8) * k->real[(size_t)x * (size_t)k->taps + (size_t)i];
+        *o++ = r->has_across ? round_up(sum) : p[0] | p[1] << 8;
     }
 }
 
-/* in [h, n] -> out [k.size, n], n bytes a row. sum [n] is scratch. */
-static void pass_down(uint8_t *out, int out_h, const uint8_t *in, size_t n, const struct weights *k, int32_t *sum)
+static void nearest_row(struct resizer *r, const uint8_t *row)
 {
-    for (int y = 0; y < out_h; y++) {
-        const int32_t *w = k->w + (size_t)y * (size_t)k->taps;
-        for (size_t x = 0; x < n; x++)
-            sum[x] = 1 << (PRECISION - 1);
-        for (int i = 0; i < k->count[y]; i++) {
-            const uint8_t *row = in + (size_t)(k->first[y] + i) * n;
-            int32_t wi = w[i];
-            for (size_t x = 0; x < n; x++)
-                sum[x] += row[x] * wi;
+    size_t c = (size_t)r->plan.channels;
+    for (; r->done < r->plan.box_height && r->from_row[r->done] == r->y; r->done++) {
+        uint8_t *o = r->mid + r->row * (size_t)r->done;
+        for (int x = 0; x < r->plan.box_width; x++, o += c)
+            memcpy(o, row + (size_t)r->columns[x] * c, c);
+    }
+}
+
+void resizer_rows(struct resizer *r, const uint8_t *rows, int n)
+{
+    const struct resize_plan *p = &r->plan;
+    size_t c = (size_t)p->channels, stride = (size_t)p->in_width * c;
+    for (int used; n > 0; n -= used, r->y += used, rows += stride * (size_t)used) {
+        used = 1;
+        if (r->nearest) {
+            nearest_row(r, rows);
+            continue;
         }
-        uint8_t *o = out + (size_t)y * n;
-        for (size_t x = 0; x < n; x++)
-            o[x] = clip8(sum[x]);
+        if (r->y < r->from || r->y >= r->to)
+            continue;
+        uint8_t *o = r->mid + r->row * (size_t)r->done;
+        if (p->wide) {
+            across_wide(r, r->mid_wide + (size_t)p->box_width * (size_t)r->done, rows);
+        } else if (!r->has_across) {
+            memcpy(o, rows + (size_t)p->left * c, r->row);
+        } else if (n >= RESIZE_LANES && r->y + RESIZE_LANES <= r->to) {
+            used = RESIZE_LANES;
+            r->loops->across(o, r->row, rows, stride, p->channels, &r->across, p->left, p->box_width, r->scratch);
+        } else {
+            across_one(r, o, rows);
+        }
+        r->done += used;
     }
 }
 
-static int nearest(uint8_t *out, int out_w, int out_h, const struct image *in)
+static void finish_wide(const struct resizer *r, uint8_t *out)
 {
-    size_t c = (size_t)in->channels;
-    int *xs = mem_alloc((size_t)out_w * sizeof *xs);
-    if (!xs)
-        return ERR_MEMORY;
-    double step = (double)in->width / out_w, at = step * 0.5;
-    for (int x = 0; x < out_w; x++, at += step)
-        xs[x] = (int)at < in->width ? (int)at : in->width - 1;
-    step = (double)in->height / out_h;
-    at = step * 0.5;
-    for (int y = 0; y < out_h; y++, at += step) {
-        int from = (int)at < in->height ? (int)at : in->height - 1;
-        const uint8_t *row = in->pixels + (size_t)from * (size_t)in->width * c;
-        for (int x = 0; x < out_w; x++, out += c)
-            memcpy(out, row + (size_t)xs[x] * c, c);
-    }
-    mem_free(xs);
-    return 0;
+    const struct resize_weights *k = &r->down;
+    size_t w = (size_t)r->plan.box_width;
+    for (int y = r->plan.top; y < r->plan.top + r->plan.box_height; y++)
+        for (size_t x = 0; x < w; x++) {
+            const int32_t *p = r->mid_wide + (size_t)((r->has_down ? k->first[y] : y) - r->from) * w + x;
+            double sum = 0.0;
+            for (int i = 0; r->has_down && i < k->count[y]; i++)
+                sum += p[(size_t)i * w] * k->real[(size_t)y * (size_t)k->taps + (size_t)i];
+            int32_t v = r->has_down ? round_up(sum) : *p;
+            *out++ = (uint8_t)(v < 0 ? 0 : v > 255 ? 255 : v);
+        }
 }
 
-/* Both passes; either may be absent. */
-static int two_passes(uint8_t *out, int out_w, int out_h, const struct image *in, const struct kernel *f)
+void resizer_finish(struct resizer *r, uint8_t *out)
 {
-    struct weights across = {0}, down = {0};
-    bool has_across = out_w != in->width, has_down = out_h != in->height;
-    size_t n = (size_t)out_w * (size_t)in->channels;
-    uint8_t *mid = NULL;
-    int32_t *sum = NULL;
-    int rc = 0, from = 0, to = in->height;
-    if (has_across)
-        rc = weigh(&across, f, in->width, out_w);
-    if (rc == 0 && has_down)
-        rc = weigh(&down, f, in->height, out_h);
-    if (rc == 0 && has_down) {
-        from = down.first[0];
-        to = down.first[out_h - 1] + down.count[out_h - 1];
-        sum = mem_alloc(n * sizeof *sum);
-        mid = has_across ? mem_alloc(n * (size_t)in->height) : NULL;
-        rc = sum && (mid || !has_across) ? 0 : ERR_MEMORY;
+    const struct resize_plan *p = &r->plan;
+    const struct resize_weights *k = &r->down;
+    BUG_ON(r->y != p->in_height);
+    if (p->wide) {
+        finish_wide(r, out);
+        return;
     }
-    if (rc == 0 && has_across)
-        pass_across(has_down ? mid : out, out_w, in, &across, from, to);
-    if (rc == 0 && has_down)
-        pass_down(out, out_h, has_across ? mid : in->pixels, n, &down, sum);
-    if (rc == 0 && !has_across && !has_down)
-        memcpy(out, in->pixels, n * (size_t)in->height);
-    weights_free(&across);
-    weights_free(&down);
-    mem_free(mid);
-    mem_free(sum);
-    return rc;
+    if (r->nearest || !r->has_down) {
+        memcpy(out, r->mid, r->row * (size_t)p->box_height);
+        return;
+    }
+    for (int y = p->top; y < p->top + p->box_height; y++, out += r->row)
+        r->loops->down(out, r->mid + r->row * (size_t)(k->first[y] - r->from), r->row,
+                       k->w + (size_t)y * (size_t)k->taps, k->count[y]);
 }
 
 int resize_u8(struct image *out, const struct image *in, int width, int height, enum resample filter)
 {
-    struct kernel f;
     int64_t side = limit_get(LIMIT_SIDE);
     if (width < 1 || height < 1 || width > side || height > side || in->width < 1 || in->height < 1 ||
         in->channels < 1 || in->channels > 4)
@@ -258,19 +361,22 @@ int resize_u8(struct image *out, const struct image *in, int width, int height, 
     if ((int64_t)width * height > limit_get(LIMIT_PIXELS))
         FAIL(ERR_DATA, "resize to %d x %d: more than %lld pixels (limit pixels)", width, height,
              (long long)limit_get(LIMIT_PIXELS));
-    if (filter != RESAMPLE_NEAREST && !kernel_of(filter, &f))
-        FAIL(ERR_UNSUPPORTED, "resample filter %d: expected 0 nearest, 1 lanczos, 2 bilinear or 3 bicubic",
-             (int)filter);
+    struct resizer *r = NULL;
     struct image im = {width, height, in->channels, NULL};
+    TRY(resizer_open(&r, &(struct resize_plan){.in_width = in->width,
+                                               .in_height = in->height,
+                                               .channels = in->channels,
+                                               .width = width,
+                                               .height = height,
+                                               .box_width = width,
+                                               .box_height = height,
+                                               .filter = filter}));
     im.pixels = mem_alloc((size_t)width * (size_t)height * (size_t)in->channels);
-    if (!im.pixels)
-        return ERR_MEMORY;
-    int rc = filter == RESAMPLE_NEAREST ? nearest(im.pixels, width, height, in)
-                                        : two_passes(im.pixels, width, height, in, &f);
-    if (rc < 0) {
-        mem_free(im.pixels);
-        return rc;
+    if (im.pixels) {
+        resizer_rows(r, in->pixels, in->height);
+        resizer_finish(r, im.pixels);
+        *out = im;
     }
-    *out = im;
-    return 0;
+    resizer_close(&r);
+    return im.pixels ? 0 : ERR_MEMORY;
 }

@@ -1,252 +1,340 @@
-/* data/transform.c: from a decoded picture to the floats that an image encoder eats, as HuggingFace's
- * CLIPImageProcessor does: resize, centre crop, scale, normalise, with its preprocessor_config.json in both spellings
- * (size 224, or an object).
+/* data/transform.c: from a picture to the floats that an image encoder eats: resize, centre crop, scale, normalise.
  *
- * The crop starts at floor((n - target) / 2), HuggingFace's rule; OpenAI's first code rounded half to even, which
- * differs by a pixel for some odd sizes (golden: `rgb_first_floor_crop`). A picture smaller than the crop is padded
- * with black, as theirs. */
-#include "data/data.h"
-#include "data/save_json.h"
+ * Two ways are published and differ in many pictures (docs/pixels.md). HuggingFace's processors make RGB first, resize,
+ * and crop at floor((n - target) / 2), padding with black a picture that is too small. OpenAI's transform, and
+ * open_clip's after it, resize the picture in its own mode and make RGB last, and round the crop's offset half to even.
+ * Resizing in its own mode means what Pillow does with each: palettes and single bits by nearest neighbour, colours
+ * multiplied by alpha and divided again, CMYK as four inks, gray of 16 bits as integers that are clipped at the end.
+ * Channels are resized apart, so gray may stay one channel where RGB comes first.
+ *
+ * Rows are taken as they are decoded; what is kept has the size of the result. Levels become floats by a table, with
+ * the operations of each reference in float32: (v * rescale - mean) / std, and v / 255 on OpenAI's way. Rejected: one
+ * way for all ("nearly the same" is 3 % of the pixels of a palette picture). */
+#include "data/resize.h"
 
+#include <math.h>
 #include <string.h>
 
-#define FILE_NAME "preprocessor_config.json"
+/* Where the resized picture and the crop meet: the box of the picture, and where it lies in the output. */
+struct layout {
+    int width, height;
+    int left, top, box_width, box_height;
+    int at_x, at_y;
+};
 
-static const float clip_mean[3] = {0.48145466f, 0.4578275f, 0.40821073f};
-static const float clip_std[3] = {0.26862954f, 0.26130258f, 0.27577711f};
+struct work {
+    const struct preprocess *p;
+    float *out;
+    struct image head;   /* of what is resized: channels, mode */
+    struct image source; /* of what comes */
+    struct layout at;
+    bool premultiply;
+    struct resizer *r;
+    uint8_t *block; /* [RESIZE_LANES, width, channels] converted rows, where rows are converted */
+};
 
-void preprocess_clip(struct preprocess *p, int size)
+/* ---- sizes ---- */
+
+/* Python's round: half to even. */
+static int round_half_even(double x)
 {
-    *p = (struct preprocess){.resize_shortest = size,
-                             .crop_width = size,
-                             .crop_height = size,
-                             .filter = RESAMPLE_BICUBIC,
-                             .rescale = 1.0 / 255.0,
-                             .normalize = true};
-    memcpy(p->mean, clip_mean, sizeof clip_mean);
-    memcpy(p->std, clip_std, sizeof clip_std);
+    return (int)nearbyint(x);
 }
 
-/* ---- the file
- * -------------------------------------------------------------------------------------------------------- */
-
-/* "size": 224, {"shortest_edge": 224} or {"height": 224, "width": 224}. Fields not given stay 0. */
-static int read_size(const json_t *o, const char *key, const char *where, int *shortest, int *width, int *height)
+static int target_size(const struct preprocess *p, const struct image *in, int *width, int *height)
 {
-    const json_t *v = json_object_get(o, key);
-    int64_t side = 0, w = 0, h = 0, max = limit_get(LIMIT_SIDE);
-    char at[1200];
-    if (json_is_integer(v)) {
-        TRY(json_field_int(o, key, true, 1, max, &side, where));
-        *shortest = (int)side;
-        return 0;
+    int64_t w = in->width, h = in->height;
+    if (p->resize_width && p->rule != RESIZE_EXACT) {
+        double by_h = (double)h / p->resize_height, by_w = (double)w / p->resize_width;
+        double ratio = (by_h > by_w) == (p->rule == RESIZE_INSIDE) ? by_h : by_w;
+        w = round_half_even((double)w / ratio);
+        h = round_half_even((double)h / ratio);
+    } else if (p->resize_width) {
+        w = p->resize_width;
+        h = p->resize_height;
+    } else if (p->resize_shortest) {
+        int64_t s = p->resize_shortest;
+        if (in->width <= in->height) {
+            h = s * in->height / in->width;
+            w = s;
+        } else {
+            w = s * in->width / in->height;
+            h = s;
+        }
     }
-    snprintf(at, sizeof at, "%s: %s", where, key);
-    if (!json_is_object(v))
-        FAIL(ERR_DATA, "%s: expected a number, {\"shortest_edge\"} or {\"height\", \"width\"}", at);
-    if (json_object_get(v, "shortest_edge")) {
-        TRY(json_field_int(v, "shortest_edge", true, 1, max, &side, at));
-        *shortest = (int)side;
-        return 0;
-    }
-    TRY(json_field_int(v, "height", true, 1, max, &h, at));
-    TRY(json_field_int(v, "width", true, 1, max, &w, at));
+    if (w < 1 || h < 1 || w > INT32_MAX / 8 || h > INT32_MAX / 8)
+        FAIL(ERR_DATA, "a picture of %d x %d cannot be resized to %lld x %lld", in->width, in->height, (long long)w,
+             (long long)h);
     *width = (int)w;
     *height = (int)h;
     return 0;
 }
 
-static int read_three(const json_t *o, const char *key, const char *where, bool positive, float out[3])
-{
-    const json_t *v = json_object_get(o, key);
-    if (!v)
-        return 0;
-    if (json_array_size(v) != 3)
-        FAIL(ERR_DATA, "%s: %s: expected a list of 3 numbers", where, key);
-    for (size_t i = 0; i < 3; i++) {
-        const json_t *x = json_array_get(v, i);
-        double value = json_number_value(x);
-        if (!json_is_number(x) || value < -1e6 || value > 1e6 || (positive && value < 1e-6))
-            FAIL(ERR_DATA, "%s: %s[%zu]: expected a %snumber up to 1e6", where, key, i, positive ? "positive " : "");
-        out[i] = (float)value;
-    }
-    return 0;
-}
-
-static int read_object(struct preprocess *p, const json_t *o, const char *where)
-{
-    bool resize = true, crop = true, rescale = true;
-    int64_t filter = RESAMPLE_BICUBIC;
-    struct preprocess q;
-    preprocess_clip(&q, 224);
-    q.resize_shortest = q.crop_width = q.crop_height = 0;
-    TRY(json_field_bool(o, "do_resize", false, &resize, where));
-    TRY(json_field_bool(o, "do_center_crop", false, &crop, where));
-    TRY(json_field_bool(o, "do_rescale", false, &rescale, where));
-    TRY(json_field_bool(o, "do_normalize", false, &q.normalize, where));
-    TRY(json_field_int(o, "resample", false, 0, 5, &filter, where));
-    if (filter > RESAMPLE_BICUBIC)
-        FAIL(ERR_UNSUPPORTED, "%s: resample is %lld, expected 0 nearest, 1 lanczos, 2 bilinear or 3 bicubic", where,
-             (long long)filter);
-    q.filter = (enum resample)filter;
-    TRY(json_field_real(o, "rescale_factor", false, 1e-9, 1e9, &q.rescale, where));
-    if (!rescale)
-        q.rescale = 1.0;
-    TRY(read_three(o, "image_mean", where, false, q.mean));
-    TRY(read_three(o, "image_std", where, true, q.std));
-    if (resize && json_object_get(o, "size"))
-        TRY(read_size(o, "size", where, &q.resize_shortest, &q.resize_width, &q.resize_height));
-    else if (resize)
-        q.resize_shortest = 224;
-    if (crop && json_object_get(o, "crop_size")) {
-        int square = 0;
-        TRY(read_size(o, "crop_size", where, &square, &q.crop_width, &q.crop_height));
-        if (square)
-            q.crop_width = q.crop_height = square;
-    } else if (crop && json_object_get(o, "do_center_crop"))
-        q.crop_width = q.crop_height = 224;
-    if (!q.crop_width) {
-        /* Without a crop only the form with both sides has one size for all pictures. */
-        if (!q.resize_width)
-            FAIL(ERR_DATA, "%s: neither crop_size nor size with height and width: pictures would differ in size",
-                 where);
-        q.crop_width = q.resize_width;
-        q.crop_height = q.resize_height;
-    }
-    *p = q;
-    return 0;
-}
-
-int preprocess_read(struct preprocess *p, const char *dir)
-{
-    char path[4096];
-    json_t *o = NULL;
-    TRY(path_join(path, sizeof path, dir, FILE_NAME));
-    TRY(json_read_file(&o, path));
-    int rc = json_is_object(o) ? read_object(p, o, path) : err_set(ERR_DATA, "%s: expected a JSON object", path);
-    json_decref(o);
-    return rc;
-}
-
-static json_t *size_object(int shortest, int width, int height)
-{
-    return shortest ? json_pack("{s:i}", "shortest_edge", shortest)
-                    : json_pack("{s:i,s:i}", "height", height, "width", width);
-}
-
-/* As many digits as a float holds, so that 0.48145466 stays that. */
-static json_t *three(const float v[3])
-{
-    json_t *a = json_array();
-    for (int i = 0; i < 3; i++) {
-        char s[32];
-        double d = 0;
-        snprintf(s, sizeof s, "%.9g", (double)v[i]);
-        sscanf(s, "%lf", &d);
-        json_array_append_new(a, json_real(d));
-    }
-    return a;
-}
-
-int preprocess_write(const struct preprocess *p, const char *dir)
-{
-    bool resize = p->resize_shortest || p->resize_width;
-    json_t *o = json_pack("{s:o,s:b,s:b,s:b,s:b,s:b,s:o,s:o,s:s,s:i,s:f}", "crop_size",
-                          size_object(0, p->crop_width, p->crop_height), "do_center_crop", 1, "do_convert_rgb", 1,
-                          "do_normalize", p->normalize, "do_rescale", p->rescale != 1.0, "do_resize", resize,
-                          "image_mean", three(p->mean), "image_std", three(p->std), "image_processor_type",
-                          "CLIPImageProcessor", "resample", (int)p->filter, "rescale_factor", p->rescale);
-    if (o && resize)
-        json_object_set_new(o, "size", size_object(p->resize_shortest, p->resize_width, p->resize_height));
-    return save_json(dir, FILE_NAME, o, JSON_INDENT(2) | JSON_REAL_PRECISION(16));
-}
-
-/* The file's values and the version of this code's rules; not the spelling of the file. */
-void preprocess_fingerprint(const struct preprocess *p, char out[65])
-{
-    char s[400];
-    struct sha256 h;
-    int n = snprintf(s, sizeof s, "clip-image-1 %d %d %d %d %d %d %.9g %d %.9g %.9g %.9g %.9g %.9g %.9g",
-                     p->resize_shortest, p->resize_width, p->resize_height, p->crop_width, p->crop_height,
-                     (int)p->filter, p->rescale, p->normalize, (double)p->mean[0], (double)p->mean[1],
-                     (double)p->mean[2], (double)p->std[0], (double)p->std[1], (double)p->std[2]);
-    sha256_start(&h);
-    sha256_add(&h, s, (size_t)n);
-    sha256_hex(&h, out);
-}
-
-/* ---- the work
- * ------------------------------------------------------------------------------------------------------------ */
-
-static void target_size(const struct preprocess *p, const struct image *in, int *width, int *height)
-{
-    *width = in->width;
-    *height = in->height;
-    if (p->resize_width) {
-        *width = p->resize_width;
-        *height = p->resize_height;
-    } else if (p->resize_shortest) {
-        int64_t s = p->resize_shortest;
-        if (in->width <= in->height) {
-            *height = (int)(s * in->height / in->width);
-            *width = (int)s;
-        } else {
-            *width = (int)(s * in->width / in->height);
-            *height = (int)s;
-        }
-    }
-}
-
-/* floor((have - want) / 2), also below zero: the padding's side. */
-static int crop_start(int have, int want)
+/* Where the crop starts; below zero: so much padding before the picture. */
+static int crop_start(enum picture_path path, int have, int want)
 {
     int d = have - want;
+    if (path == PICTURE_OPENAI) /* floor for padding, half to even for cropping */
+        return d < 0 ? -(-d / 2) : round_half_even(d / 2.0);
     return d >= 0 ? d / 2 : -((1 - d) / 2);
 }
 
-static void crop_normalize(const struct preprocess *p, const struct image *im, float *out)
+static int lay_out(struct layout *l, const struct preprocess *p, const struct image *in)
 {
-    int top = crop_start(im->height, p->crop_height), left = crop_start(im->width, p->crop_width);
-    float table[3][256];
-    size_t plane = (size_t)p->crop_width * (size_t)p->crop_height;
+    TRY(target_size(p, in, &l->width, &l->height));
+    int left = crop_start(p->path, l->width, p->crop_width), top = crop_start(p->path, l->height, p->crop_height);
+    int right = left + p->crop_width, bottom = top + p->crop_height;
+    l->left = left > 0 ? left : 0;
+    l->top = top > 0 ? top : 0;
+    l->box_width = (right < l->width ? right : l->width) - l->left;
+    l->box_height = (bottom < l->height ? bottom : l->height) - l->top;
+    l->at_x = l->left - left;
+    l->at_y = l->top - top;
+    return 0;
+}
+
+/* ---- rows on their way in ---- */
+
+/* a * b / 255, rounded as Pillow's macro does. */
+static uint8_t multiply(unsigned a, unsigned b)
+{
+    unsigned t = a * b + 128;
+    return (uint8_t)((t + (t >> 8)) >> 8);
+}
+
+static uint8_t divide(unsigned v, unsigned alpha)
+{
+    unsigned x = alpha == 0 || alpha == 255 ? v : 255 * v / alpha;
+    return (uint8_t)(x > 255 ? 255 : x);
+}
+
+/* One row of the file's mode -> one row of what is resized. */
+static void convert_row(const struct work *w, uint8_t *o, const uint8_t *row)
+{
+    const struct image *from = &w->source;
+    size_t n = (size_t)from->width, c = (size_t)from->channels;
+    if (w->premultiply) {
+        for (size_t i = 0; i < n; i++, row += c) {
+            for (size_t k = 0; k + 1 < c; k++)
+                *o++ = multiply(row[k], row[c - 1]);
+            *o++ = row[c - 1];
+        }
+    } else if (w->head.channels == 1) { /* gray without its alpha, or of 16 bits */
+        bool clip = w->p->gray16 == GRAY16_CLIP;
+        for (size_t i = 0; i < n; i++, row += c)
+            o[i] = from->mode != IMAGE_GRAY16 ? row[0] : !clip ? row[1] : row[1] ? 255 : row[0];
+    } else {
+        image_row_to_rgb(o, row, from->width, from, w->p->gray16);
+    }
+}
+
+static int on_rows(void *ctx, const uint8_t *rows, int n)
+{
+    struct work *w = ctx;
+    size_t stride = (size_t)w->source.width * (size_t)w->source.channels;
+    size_t into = (size_t)w->source.width * (size_t)w->head.channels;
+    if (!w->block) {
+        resizer_rows(w->r, rows, n);
+        return 0;
+    }
+    for (int done = 0, k; done < n; done += k) { /* by blocks, for the resizer is fastest on them */
+        k = n - done < RESIZE_LANES ? n - done : RESIZE_LANES;
+        for (int i = 0; i < k; i++)
+            convert_row(w, w->block + into * (size_t)i, rows + stride * (size_t)(done + i));
+        resizer_rows(w->r, w->block, k);
+    }
+    return 0;
+}
+
+/* What is resized, by which filter, for a picture whose head is known. */
+static int on_begin(void *ctx, const struct image *head)
+{
+    struct work *w = ctx;
+    const struct preprocess *p = w->p;
+    TRY(lay_out(&w->at, p, head));
+    bool resized = w->at.width != head->width || w->at.height != head->height;
+    bool own_mode = p->path == PICTURE_OPENAI, alpha = head->mode == IMAGE_PLAIN && head->channels % 2 == 0;
+    struct resize_plan plan = {.in_width = head->width,
+                               .in_height = head->height,
+                               .channels = head->channels,
+                               .width = w->at.width,
+                               .height = w->at.height,
+                               .left = w->at.left,
+                               .top = w->at.top,
+                               .box_width = w->at.box_width,
+                               .box_height = w->at.box_height,
+                               .filter = p->filter};
+    w->source = w->head = *head;
+    bool convert = false;
+    if (head->mode == IMAGE_GRAY16) {
+        plan.wide = own_mode && p->gray16 == GRAY16_CLIP && p->filter != RESAMPLE_NEAREST;
+        convert = !plan.wide;
+        w->head.mode = IMAGE_PLAIN;
+        w->head.channels = 1;
+        plan.channels = plan.wide ? 2 : 1;
+    } else if (own_mode) {
+        w->premultiply = convert = alpha && resized && p->filter != RESAMPLE_NEAREST;
+        if (head->mode == IMAGE_INDEXED)
+            plan.filter = RESAMPLE_NEAREST;
+    } else if (alpha || head->mode == IMAGE_CMYK) {
+        convert = true;
+        w->head.mode = IMAGE_PLAIN;
+        w->head.channels = plan.channels = head->channels == 2 ? 1 : 3;
+    }
+    if (convert) {
+        w->block = mem_calloc((size_t)head->width, (size_t)w->head.channels * RESIZE_LANES);
+        if (!w->block)
+            return ERR_MEMORY;
+    }
+    return resizer_open(&w->r, &plan);
+}
+
+/* ---- the end ---- */
+
+static void make_table(const struct preprocess *p, float table[3][256])
+{
     for (int c = 0; c < 3; c++)
         for (int v = 0; v < 256; v++) {
             float x = (float)(v * p->rescale);
+            if (p->path == PICTURE_OPENAI && p->rescale == 1.0 / 255.0)
+                x = (float)v / 255.0f;
             table[c][v] = p->normalize ? (x - p->mean[c]) / p->std[c] : x;
-        }
-    for (int y = 0; y < p->crop_height; y++)
-        for (int x = 0; x < p->crop_width; x++) {
-            int sy = y + top, sx = x + left;
-            bool inside = sy >= 0 && sy < im->height && sx >= 0 && sx < im->width;
-            size_t from = inside ? ((size_t)sy * (size_t)im->width + (size_t)sx) * 3 : 0;
-            size_t at = (size_t)y * (size_t)p->crop_width + (size_t)x;
-            for (size_t c = 0; c < 3; c++)
-                out[c * plane + at] = table[c][inside ? im->pixels[from + c] : 0];
         }
 }
 
-int preprocess_apply(const struct preprocess *p, const struct image *rgb, float *out)
+/* The level of padding, as the path would make RGB of it. */
+static void fill_color(const struct work *w, uint8_t rgb[3])
 {
-    BUG_ON(rgb->channels != 3);
-    int width, height;
-    target_size(p, rgb, &width, &height);
-    if (width == rgb->width && height == rgb->height) {
-        crop_normalize(p, rgb, out);
-        return 0;
+    uint8_t v[4] = {0};
+    memset(v, w->p->fill, sizeof v);
+    memcpy(rgb, v, 3);
+    if (w->p->path == PICTURE_OPENAI && w->source.mode == IMAGE_CMYK)
+        image_row_to_rgb(rgb, v, 1, &w->source, w->p->gray16);
+}
+
+static void put_row(const struct work *w, float *const plane[3], size_t at, const uint8_t *rgb, int n, int c,
+                    float table[3][256])
+{
+    for (int k = 0; k < 3; k++) {
+        const uint8_t *in = rgb + (c == 3 ? k : 0);
+        float *o = plane[k] + at;
+        for (int x = 0; x < n; x++)
+            o[x] = table[k][in[x * c]];
     }
-    struct image small = {0};
-    TRY(resize_u8(&small, rgb, width, height, p->filter));
-    crop_normalize(p, &small, out);
-    image_free(&small);
-    return 0;
+}
+
+static void put(const struct work *w, uint8_t *box, uint8_t *rgb)
+{
+    const struct preprocess *p = w->p;
+    const struct layout *l = &w->at;
+    int c = w->head.channels;
+    float table[3][256];
+    uint8_t fill[3];
+    size_t wide = (size_t)p->crop_width, n = wide * (size_t)p->crop_height;
+    float *plane[3] = {w->out, w->out + n, w->out + 2 * n};
+    make_table(p, table);
+    if (l->box_width < p->crop_width || l->box_height < p->crop_height) {
+        fill_color(w, fill);
+        for (int k = 0; k < 3; k++)
+            for (size_t i = 0; i < n; i++)
+                plane[k][i] = table[k][fill[k]];
+    }
+    for (int y = 0; y < l->box_height; y++) {
+        uint8_t *row = box + (size_t)y * (size_t)l->box_width * (size_t)c;
+        size_t at = (size_t)(y + l->at_y) * wide + (size_t)l->at_x;
+        for (size_t i = 0; w->premultiply && i < (size_t)l->box_width; i++)
+            for (size_t k = 0; k + 1 < (size_t)c; k++)
+                row[i * (size_t)c + k] = divide(row[i * (size_t)c + k], row[i * (size_t)c + (size_t)c - 1]);
+        if (c == 1 || c == 3) {
+            put_row(w, plane, at, row, l->box_width, c, table);
+        } else {
+            image_row_to_rgb(rgb, row, l->box_width, &w->head, p->gray16);
+            put_row(w, plane, at, rgb, l->box_width, 3, table);
+        }
+    }
+}
+
+static int finish(struct work *w, int rc)
+{
+    size_t n = (size_t)w->at.box_width * (size_t)w->at.box_height * (size_t)w->head.channels;
+    uint8_t *box = NULL, *rgb = NULL;
+    if (rc == 0) {
+        box = mem_alloc(n);
+        rgb = mem_alloc((size_t)w->at.box_width * 3);
+        rc = box && rgb ? 0 : ERR_MEMORY;
+    }
+    if (rc == 0) {
+        resizer_finish(w->r, box);
+        put(w, box, rgb);
+    }
+    mem_free(box);
+    mem_free(rgb);
+    mem_free(w->block);
+    resizer_close(&w->r);
+    return rc;
+}
+
+static int apply_turned(const struct preprocess *p, const struct image *im, float *out)
+{
+    struct work w = {.p = p, .out = out};
+    BUG_ON(p->crop_width < 1 || p->crop_height < 1);
+    int rc = on_begin(&w, im);
+    if (rc == 0)
+        rc = on_rows(&w, im->pixels, im->height);
+    return finish(&w, rc);
+}
+
+int preprocess_apply(const struct preprocess *p, const struct image *im, float *out)
+{
+    if (!p->exif || im->orientation < 2)
+        return apply_turned(p, im, out);
+    struct image copy = *im;
+    size_t n = (size_t)im->width * (size_t)im->height * (size_t)im->channels;
+    copy.pixels = mem_alloc(n);
+    if (!copy.pixels)
+        return ERR_MEMORY;
+    memcpy(copy.pixels, im->pixels, n);
+    int rc = image_turn(&copy);
+    if (rc == 0)
+        rc = apply_turned(p, &copy, out);
+    image_free(&copy);
+    return rc;
+}
+
+/* A picture that may have to be turned is needed whole. */
+static int apply_read(const struct preprocess *p, struct image *im, float *out)
+{
+    int rc = image_turn(im);
+    if (rc == 0)
+        rc = apply_turned(p, im, out);
+    image_free(im);
+    return rc;
 }
 
 int preprocess_file(const struct preprocess *p, const char *path, float *out)
 {
-    struct image rgb = {0};
-    TRY(image_read_rgb(&rgb, path));
-    int rc = preprocess_apply(p, &rgb, out);
-    image_free(&rgb);
-    TRY_IN(rc, "preparing %s", path);
+    struct work w = {.p = p, .out = out};
+    struct image im = {0};
+    BUG_ON(p->crop_width < 1 || p->crop_height < 1);
+    if (p->exif) {
+        TRY(image_read(&im, path));
+        return apply_read(p, &im, out);
+    }
+    int rc = image_decode(&(struct image_sink){on_begin, on_rows, &w}, path);
+    TRY_IN(finish(&w, rc), "preparing %s", path);
+    return 0;
+}
+
+int preprocess_memory(const struct preprocess *p, const void *bytes, size_t n, const char *name, float *out)
+{
+    struct work w = {.p = p, .out = out};
+    struct image im = {0};
+    BUG_ON(p->crop_width < 1 || p->crop_height < 1);
+    if (p->exif) {
+        TRY(image_read_memory(&im, bytes, n, name));
+        return apply_read(p, &im, out);
+    }
+    int rc = image_decode_memory(&(struct image_sink){on_begin, on_rows, &w}, bytes, n, name);
+    TRY_IN(finish(&w, rc), "preparing %s", name);
     return 0;
 }
