@@ -52,28 +52,43 @@ static const struct param_row openai_text[] = {
     {"ln_final.weight", AT(text.norm_final.w), "T", INIT_ONE},
     {"ln_final.bias", AT(text.norm_final.b), "T", INIT_ZERO},
     {"text_projection", AT(project_text.w), "TE", INIT_WIDTH, .transposed = true},
-    {"logit_scale", AT(logit_scale), "", INIT_ONE},
 };
+static const struct param_row openai_scale[] = {{"logit_scale", AT(logit_scale), "", INIT_ONE}};
 #undef AT
+
+static int bind_vision(struct model *m, struct clip *c, bool hf, struct params *p, struct param_sizes *s)
+{
+    struct tower *t = &c->vision.tower;
+    if (c->resnet && hf)
+        FAIL(ERR_UNSUPPORTED, "%s: the image tower is a ModifiedResNet, which the layout \"hf\" cannot express",
+             m->name ? m->name : "model");
+    if (c->resnet)
+        return resnet_bind(c->resnet, p, m->arena);
+    s->width = t->width;
+    TRY(hf ? params_bind(p, m->arena, hf_vision, ARRAY_LEN(hf_vision), c, "", s)
+           : params_bind(p, m->arena, openai_vision, ARRAY_LEN(openai_vision), c, "", s));
+    return hf ? tower_bind(t, NAMES_HF, "vision_model.encoder.layers.", p, m->arena)
+              : tower_bind(t, NAMES_OPENAI, "visual.transformer.resblocks.", p, m->arena);
+}
 
 static int clip_bind(struct model *m, enum layout l, struct params *p)
 {
     struct clip *c = m->own;
     struct vit *v = &c->vision;
-    bool hf = l == LAYOUT_HF;
-    enum tower_names names = hf ? NAMES_HF : NAMES_OPENAI;
+    bool custom = l == LAYOUT_OPEN_CLIP && c->custom_text;
     struct param_sizes s = {.letters = letters,
-                            .sizes = {v->tower.width, c->text.tower.width, c->embed, vit_n_tokens(v), c->text.context,
-                                      c->text.vocab, 3, v->patch}};
-    s.width = v->tower.width;
-    TRY(hf ? params_bind(p, m->arena, hf_vision, ARRAY_LEN(hf_vision), c, "", &s)
-           : params_bind(p, m->arena, openai_vision, ARRAY_LEN(openai_vision), c, "", &s));
-    TRY(tower_bind(&v->tower, names, hf ? "vision_model.encoder.layers." : "visual.transformer.resblocks.", p,
-                   m->arena));
+                            .sizes = {v->tower.width, c->text.tower.width, c->embed, c->resnet ? 0 : vit_n_tokens(v),
+                                      c->text.context, c->text.vocab, 3, v->patch}};
+    TRY(bind_vision(m, c, l == LAYOUT_HF, p, &s));
     s.width = c->text.tower.width;
-    TRY(hf ? params_bind(p, m->arena, hf_text, ARRAY_LEN(hf_text), c, "", &s)
-           : params_bind(p, m->arena, openai_text, ARRAY_LEN(openai_text), c, "", &s));
-    return tower_bind(&c->text.tower, names, hf ? "text_model.encoder.layers." : "transformer.resblocks.", p, m->arena);
+    if (l == LAYOUT_HF) {
+        TRY(params_bind(p, m->arena, hf_text, ARRAY_LEN(hf_text), c, "", &s));
+        return tower_bind(&c->text.tower, NAMES_HF, "text_model.encoder.layers.", p, m->arena);
+    }
+    TRY(params_bind(p, m->arena, openai_text, ARRAY_LEN(openai_text), c, custom ? "text." : "", &s));
+    TRY(params_bind(p, m->arena, openai_scale, ARRAY_LEN(openai_scale), c, "", &s));
+    return tower_bind(&c->text.tower, NAMES_OPENAI, custom ? "text.transformer.resblocks." : "transformer.resblocks.",
+                      p, m->arena);
 }
 
 /* ---- building ---- */
@@ -83,15 +98,18 @@ static int clip_build(struct model *m, const json_t *config, const char *where)
     struct clip *c = arena_calloc(m->arena, 1, sizeof *c);
     if (!c)
         return ERR_MEMORY;
-    TRY(clip_read_config(c, m->layout, config, m->image_size, where));
+    TRY(clip_read_config(m, c, config, m->image_size, where));
+    if (m->image_size)
+        TRY(clip_put_image_size(m->config, m->layout, m->image_size));
     c->vision.has_class = c->vision.has_pre = c->vision.has_post = true;
     c->vision.norm_pre.eps = c->vision.norm_post.eps = c->vision.tower.eps;
     c->text.norm_final.eps = c->text.tower.eps;
     c->text.causal = true;
-    TRY(tower_make(&c->vision.tower, m->arena));
+    if (!c->resnet)
+        TRY(tower_make(&c->vision.tower, m->arena));
     TRY(tower_make(&c->text.tower, m->arena));
     m->own = c;
-    m->image_size = c->vision.image;
+    m->image_size = c->resnet ? c->resnet->image : c->vision.image;
     m->context = c->text.context;
     m->vocab_size = c->text.vocab;
     m->embed = c->embed;
@@ -103,6 +121,15 @@ static int clip_build(struct model *m, const json_t *config, const char *where)
 
 struct tensor *clip_encode_image(const struct clip *c, struct tensor *pixels, struct trace *trace)
 {
+    if (c->resnet) {
+        struct resnet_trace *states = NULL, own;
+        if (trace)
+            states = &own;
+        struct tensor *x = resnet_forward(c->resnet, pixels, states);
+        if (trace)
+            trace->first = own.stem;
+        return x;
+    }
     return t_linear(vit_class(&c->vision, pixels, trace), MUTABLE(struct linear, c->project_image)); /* [B,E] */
 }
 
@@ -112,11 +139,11 @@ void clip_end_positions(const struct clip *c, const int32_t *ids, int64_t n, int
         const int32_t *row = ids + i * context;
         int32_t best = 0;
         for (int32_t j = 0; j < context; j++) {
-            if (c->end_id != 2 && row[j] == c->end_id) {
+            if (!c->end_is_largest && row[j] == c->end_id) {
                 best = j;
                 break;
             }
-            if (c->end_id == 2 && row[j] > row[best])
+            if (c->end_is_largest && row[j] > row[best])
                 best = j;
         }
         at[i] = best;
@@ -155,6 +182,13 @@ static struct tensor *encode_text(const struct model *m, struct tape *t, const i
     return clip_encode_text(m->own, t, ids, n, context, NULL);
 }
 
+static void train_mode(struct model *m, bool training)
+{
+    struct clip *c = m->own;
+    if (c->resnet)
+        resnet_train_mode(c->resnet, training);
+}
+
 const struct model_family family_clip = {
     .name = "clip",
     .help = "CLIP (HuggingFace CLIPModel, open_clip, OpenAI)",
@@ -167,4 +201,5 @@ const struct model_family family_clip = {
     .encode_text = encode_text,
     .trace_image = trace_image,
     .trace_text = trace_text,
+    .train_mode = train_mode,
 };

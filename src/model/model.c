@@ -4,6 +4,7 @@
 
 #include "model/blip.h"
 #include "model/clip.h"
+#include "model/siglip.h"
 #include "model/param.h"
 
 #include <math.h>
@@ -146,21 +147,17 @@ static int load_weights(struct model *m, const struct weight_files *w)
     return 0;
 }
 
-static bool has_tokenizer(const char *dir)
-{
-    char path[2048];
-    static const char *const names[] = {"tokenizer.json", "vocab.json"};
-    for (size_t i = 0; i < ARRAY_LEN(names); i++)
-        if (path_join(path, sizeof path, dir, names[i]) == 0 && path_exists(path))
-            return true;
-    return false;
-}
-
+/* How text is cleaned: a HuggingFace folder's own files say it; open_clip's configuration does, or its default. */
 static int load_tokenizer(struct model *m, const char *dir)
 {
-    if (!has_tokenizer(dir))
+    const json_t *text = json_object_get(json_object_get(m->config, "model_cfg"), "text_cfg");
+    const char *clean = json_string_value(json_object_get(json_object_get(text, "tokenizer_kwargs"), "clean"));
+    bool is_default = !clean || !strcmp(clean, "lower");
+    bool hf = m->layout == LAYOUT_HF;
+    struct tokenizer_opt opt = {.cleaning = hf ? NULL : is_default ? "open_clip" : clean, .pad_zero = !hf};
+    if (!tokenizer_in_dir(dir))
         return 0;
-    TRY(tokenizer_open(&m->tokenizer, dir));
+    TRY(tokenizer_open(&m->tokenizer, dir, &opt));
     return check_tokenizer(m);
 }
 
@@ -172,7 +169,19 @@ static int check_picture_size(const struct model *m, const char *path)
          m->preprocess.crop_width, m->preprocess.crop_height, (long long)m->image_size, (long long)m->image_size);
 }
 
-static int load_preprocess(struct model *m, const struct model_source *s)
+/* Pictures of another size than the folder's: cut to it, resized before by the folder's own ratio. */
+static void preprocess_for(struct preprocess *p, int size)
+{
+    int crop = p->crop_width;
+    if (crop > 0 && p->resize_shortest > 0)
+        p->resize_shortest = (int)((int64_t)p->resize_shortest * size / crop);
+    if (p->resize_width > 0)
+        p->resize_width = p->resize_height = size;
+    if (crop > 0)
+        p->crop_width = p->crop_height = size;
+}
+
+static int load_preprocess(struct model *m, const struct model_source *s, bool other_size)
 {
     char path[2200];
     TRY(path_join(path, sizeof path, s->dir, "preprocessor_config.json"));
@@ -181,6 +190,8 @@ static int load_preprocess(struct model *m, const struct model_source *s)
         return 0;
     }
     TRY(preprocess_read(&m->preprocess, s->dir));
+    if (other_size)
+        preprocess_for(&m->preprocess, (int)m->image_size);
     return check_picture_size(m, path);
 }
 
@@ -195,7 +206,7 @@ static int open_source(struct model **out, struct model_source *s, const struct 
     if (rc == 0)
         rc = load_tokenizer(m, s->dir);
     if (rc == 0)
-        rc = load_preprocess(m, s);
+        rc = load_preprocess(m, s, opt && opt->image_size);
     if (rc < 0)
         model_close(&m);
     else
@@ -217,6 +228,20 @@ int model_open_opt(struct model **out, const char *name, const struct model_opt 
 int model_open(struct model **out, const char *name, const struct engine *e)
 {
     return model_open_opt(out, name, NULL, e);
+}
+
+int model_count(enum layout l, const json_t *config, const char *where, int64_t *n_trained)
+{
+    const struct engine *e;
+    struct model *m = NULL;
+    TRY(engine_open(&e, "ref", 1));
+    TRY(make(&m, l, config, 0, where, e));
+    int64_t n = 0;
+    for (int64_t i = 0; i < m->params.n; i++)
+        n += m->params.v[i].kind == PARAM_TRAINED ? m->params.v[i].n : 0;
+    *n_trained = n;
+    model_close(&m);
+    return 0;
 }
 
 int model_init(struct model **out, const json_t *config, const char *where, struct tokenizer **tokenizer,
@@ -391,8 +416,10 @@ struct tensor *model_pixels(const struct model *m, struct tape *t, const float *
 
 void model_train_mode(struct model *m, bool training)
 {
-    if (m->family->train_mode)
-        m->family->train_mode(m, training);
+    if (!m->family->train_mode)
+        return;
+    m->family->train_mode(m, training);
+    m->batch_statistics = training;
 }
 
 struct tensor *model_encode_image(const struct model *m, struct tensor *pixels)

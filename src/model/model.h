@@ -137,6 +137,7 @@ struct model {
     struct preprocess preprocess;
     struct arena *arena;
     struct tape *plain[2]; /* for the model_embed_ functions, one a dtype: their memory is kept between calls */
+    bool batch_statistics; /* model_train_mode */
     void *own;             /* struct clip … */
 };
 
@@ -155,11 +156,14 @@ int model_init(struct model **m, const json_t *config, const char *where, struct
 int model_save(const struct model *m, const char *dir, enum dtype dtype);
 int model_save_as(struct model *m, const char *dir, enum dtype dtype, enum layout layout);
 void model_close(struct model **m);
+/* Trained numbers of a model of this configuration; asks for no memory for them. */
+int model_count(enum layout l, const json_t *config, const char *where, int64_t *n_trained);
 /* SHA-256 over weights, preprocessing and tokenizer; computed anew at every call. */
 int model_fingerprint(const struct model *m, char out[65]);
 double model_logit_scale(const struct model *m);       /* exp, clamped to [1, 100]; 0 when there is none */
 int model_find(char *out, size_t n, const char *name); /* folder of a model path or shipped name */
-/* Batch statistics (ModifiedResNet) as in training, or the running ones; the latter after opening. */
+/* Batch statistics (ModifiedResNet), which every pass adds to the running ones, or the running ones; the latter after
+ * opening, and in training unless this is called (docs/models/clip.md). */
 void model_train_mode(struct model *m, bool training);
 
 /* Unit-length embeddings on the caller's tape. */
@@ -307,6 +311,8 @@ struct clip {
     struct resnet *resnet; /* in place of vision; NULL */
     struct text_tower text;
     int64_t embed, start_id, end_id;
+    bool end_is_largest; /* a text is read at its largest id: OpenAI, open_clip, HuggingFace's old configurations */
+    bool custom_text;    /* open_clip: names of the text tower begin with "text." */
     struct linear project_image, project_text; /* no bias */
     struct tensor logit_scale;
 };
@@ -314,7 +320,7 @@ struct tensor *clip_encode_image(const struct clip *c, struct tensor *pixels,
                                  struct trace *trace); /* [B,E] before L2 */
 struct tensor *clip_encode_text(const struct clip *c, struct tape *t, const int32_t *ids, int64_t n, int64_t context,
                                 struct trace *trace);
-/* Position of the end token of each row: first id == end (or, for the old configs with end 2, the largest id). */
+/* Where each row is read: at the first end token, or at the largest id (end_is_largest). */
 void clip_end_positions(const struct clip *c, const int32_t *ids, int64_t n, int64_t context, int32_t *at);
 
 #endif

@@ -91,7 +91,7 @@ int params_check(const struct params *p, const struct weight_files *w)
     for (int64_t k = 0; k < p->n; k++) {
         const struct param *q = &p->v[k];
         const struct st_tensor *s = weight_find(w, q->path);
-        if (!s && q->kind == PARAM_ALIAS)
+        if (!s && (q->kind == PARAM_ALIAS || q->kind == PARAM_COUNTER)) /* a missing count starts at 0 */
             continue;
         if (!s)
             FAIL(ERR_DATA,
@@ -166,7 +166,7 @@ int params_load(struct params *p, const struct weight_files *w, bool antialias)
     for (int64_t k = 0; k < p->n; k++) {
         const struct param *q = &p->v[k];
         const struct st_tensor *s = weight_find(w, q->path);
-        if (q->kind == PARAM_ALIAS) /* the tensor has its numbers from its first name */
+        if (q->kind == PARAM_ALIAS || !s) /* the tensor has its numbers from its first name, or a count is missing */
             continue;
         TRY_IN(load_one(p, q, s, antialias), "reading tensor \"%s\" of %s", q->path, w->path);
         TRY(check_finite(p, q, w->path));

@@ -1,5 +1,5 @@
-/* tests/model/clip_golden.h: the golden CLIP (tests/golden/clip_vit_tiny, values of other people's code in float64)
- * opened for a test. */
+/* tests/model/clip_golden.h: a golden model (folders of tests/golden, values of other people's code in float64) opened
+ * for a test; golden_name tells which. */
 #ifndef TESTS_CLIP_GOLDEN_H
 #define TESTS_CLIP_GOLDEN_H
 
@@ -14,6 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+static const char *golden_name = "clip_vit_tiny";
+
 struct golden {
     struct model *m;
     struct st_file *expected, *inputs, *gradients;
@@ -26,7 +28,7 @@ static inline void golden_path(char *out, size_t n, const char *file)
 {
     const char *root = getenv("MERIDIAN_GOLDEN");
     assert_non_null(root);
-    snprintf(out, n, "%s/clip_vit_tiny%s%s", root, file[0] ? "/" : "", file);
+    snprintf(out, n, "%s/%s%s%s", root, golden_name, file[0] ? "/" : "", file);
 }
 
 static inline struct st_file *golden_file(const char *file)
