@@ -88,7 +88,7 @@ static inline bool add_ok(size_t a, size_t b, size_t *out) { return !__builtin_a
     X(LIMIT_JSON_DEPTH, "json-depth", 64, "nesting of a JSON file")                                                    \
     X(LIMIT_JSON_BYTES, "json-bytes", 104857600, "size of a JSON file")                                                \
     X(LIMIT_MERGES, "merges", 1000000, "merge rules or vocabulary entries of a tokenizer")                             \
-    X(LIMIT_WORD_BYTES, "word-bytes", 1000, "bytes of one word given to the tokenizer")                                \
+    X(LIMIT_WORD_BYTES, "word-bytes", 1048576, "bytes of one word given to the tokenizer")                             \
     X(LIMIT_TEXT_BYTES, "text-bytes", 1048576, "bytes of one caption or query")                                        \
     X(LIMIT_PIXELS, "pixels", 100000000, "pixels of one picture")                                                      \
     X(LIMIT_SIDE, "side", 65535, "width or height of a picture")                                                       \

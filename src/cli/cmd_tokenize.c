@@ -138,7 +138,7 @@ static int run(struct cli *c)
         err_clear();
     }
     json_t *all = c->json ? json_array() : NULL;
-    int rc = tokenizer_open(&t, dir);
+    int rc = tokenizer_open(&t, dir, NULL);
     for (int i = 0; rc == 0 && i < o->texts.n; i++)
         rc = one_text(c, t, o->texts.v[i], all);
     if (rc == 0 && o->file)

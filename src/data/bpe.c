@@ -2,11 +2,12 @@
  *
  * Byte pair encoding (Sennrich, Haddow and Birch 2016) over bytes (Radford et al. 2019), with CLIP's end-of-word mark:
  * the last byte of a word is another symbol than the same byte inside. Encoding repeats: find the pair of lowest rank,
- * join all its occurrences from left to right. The ranks of the neighbours are kept, so one round is one pass over the
- * word; with words cut to LIMIT_WORD_BYTES the worst case is bounded. A heap of positions would be n log n, but it
- * joins one occurrence at a time and then differs from the reference on tables whose later merges outrank earlier ones
- * (files of unknown origin). */
+ * join all its occurrences from left to right. Short words, which are nearly all, go in passes over the word. Longer
+ * ones would be quadratic that way, so they go through a heap of (rank, position) over a linked list. Pairs that arise
+ * while one rank is being joined wait until that rank is done: with that the heap gives the ids of the definition on
+ * every table, also on one whose later merges outrank earlier ones (files of unknown origin). */
 #include "data/bpe.h"
+#include "data/unicode.h"
 
 #include <string.h>
 
@@ -155,11 +156,17 @@ static size_t byte_name(char out[8], int byte, bool last)
     return n;
 }
 
-int bpe_finish(struct bpe *b, const char *where)
+int bpe_check_names(const struct bpe *b, const char *where)
 {
     for (int32_t i = 0; i < b->n_tokens; i++)
         if (!b->tokens[i])
             FAIL(ERR_DATA, "%s: no entry has id %d, expected one for each id below %d", where, i, b->n_tokens);
+    return 0;
+}
+
+int bpe_finish(struct bpe *b, const char *where)
+{
+    TRY(bpe_check_names(b, where));
     for (int last = 0; last < 2; last++)
         for (int byte = 0; byte < 256; byte++) {
             char name[8];
@@ -180,13 +187,14 @@ static int32_t rank_of(const struct bpe *b, int32_t left, int32_t right)
     return b->pair_keys[slot] == FREE_KEY ? INT32_MAX : b->pair_ranks[slot];
 }
 
-int64_t bpe_word(const struct bpe *b, const char *s, size_t n, int32_t *ids, int32_t *ranks)
+/* ---- merging ----------------------------------------------------------------------------------------------------- */
+
+enum { SHORT_WORD = 48 };
+
+static void merge_short(const struct bpe *b, int32_t *ids, int64_t *n)
 {
-    int64_t len = (int64_t)n;
-    if (!n)
-        return 0;
-    for (size_t i = 0; i < n; i++)
-        ids[i] = b->byte_id[i + 1 == n][(unsigned char)s[i]];
+    int32_t ranks[SHORT_WORD];
+    int64_t len = *n;
     for (int64_t i = 0; i + 1 < len; i++)
         ranks[i] = rank_of(b, ids[i], ids[i + 1]);
     while (len > 1) {
@@ -211,5 +219,148 @@ int64_t bpe_word(const struct bpe *b, const char *s, size_t n, int32_t *ids, int
         }
         len = to;
     }
-    return len;
+    *n = len;
+}
+
+struct merge_spot {
+    int32_t rank, at;
+};
+struct merge_list {
+    const struct bpe *b;
+    int32_t *ids, *next, *prev; /* by position; -1: none */
+    struct merge_spot *heap, *waiting;
+    int64_t n_heap, n_waiting;
+};
+
+static bool spot_less(struct merge_spot a, struct merge_spot b)
+{
+    return a.rank < b.rank || (a.rank == b.rank && a.at < b.at);
+}
+
+static void spot_push(struct merge_list *l, struct merge_spot s)
+{
+    int64_t i = l->n_heap++;
+    for (; i > 0 && spot_less(s, l->heap[(i - 1) / 2]); i = (i - 1) / 2)
+        l->heap[i] = l->heap[(i - 1) / 2];
+    l->heap[i] = s;
+}
+
+static struct merge_spot spot_pop(struct merge_list *l)
+{
+    struct merge_spot top = l->heap[0], s = l->heap[--l->n_heap];
+    int64_t i = 0;
+    for (int64_t child; (child = 2 * i + 1) < l->n_heap; i = child) {
+        if (child + 1 < l->n_heap && spot_less(l->heap[child + 1], l->heap[child]))
+            child++;
+        if (!spot_less(l->heap[child], s))
+            break;
+        l->heap[i] = l->heap[child];
+    }
+    l->heap[i] = s;
+    return top;
+}
+
+/* The pair that starts at position `at`, for now or for later. */
+static void offer(struct merge_list *l, int32_t at, bool later)
+{
+    if (at < 0 || l->next[at] < 0)
+        return;
+    struct merge_spot s = {rank_of(l->b, l->ids[at], l->ids[l->next[at]]), at};
+    if (s.rank == INT32_MAX)
+        return;
+    if (later)
+        l->waiting[l->n_waiting++] = s;
+    else
+        spot_push(l, s);
+}
+
+/* A merge takes one symbol and offers two pairs: 3 n entries are enough for heap and waiting together. */
+static void merge_all(struct merge_list *l, bool one_at_a_time)
+{
+    int32_t rank = -1;
+    while (l->n_heap || l->n_waiting) {
+        if (!l->n_heap || l->heap[0].rank != rank) {
+            while (l->n_waiting)
+                spot_push(l, l->waiting[--l->n_waiting]);
+            rank = l->heap[0].rank;
+        }
+        struct merge_spot s = spot_pop(l);
+        int32_t right = l->ids[s.at] < 0 ? -1 : l->next[s.at];
+        if (right < 0 || rank_of(l->b, l->ids[s.at], l->ids[right]) != s.rank)
+            continue; /* joined since */
+        l->ids[s.at] = l->b->merges[s.rank].out;
+        l->ids[right] = -1;
+        l->next[s.at] = l->next[right];
+        if (l->next[right] >= 0)
+            l->prev[l->next[right]] = s.at;
+        offer(l, l->prev[s.at], !one_at_a_time);
+        offer(l, s.at, !one_at_a_time);
+    }
+}
+
+int bpe_merge(const struct bpe *b, int32_t *ids, int64_t *n, bool one_at_a_time)
+{
+    if (*n < 2)
+        return 0;
+    if (*n <= SHORT_WORD && !one_at_a_time) {
+        merge_short(b, ids, n);
+        return 0;
+    }
+    size_t len = (size_t)*n;
+    struct merge_list l = {.b = b, .ids = ids};
+    int rc =
+        len > INT32_MAX / 8 ? err_set(ERR_DATA, "word of %zu symbols: expected at most %d", len, INT32_MAX / 8) : 0;
+    char *memory = rc < 0 ? NULL : mem_alloc(len * (2 * sizeof(int32_t) + 6 * sizeof(struct merge_spot)));
+    if (!memory)
+        return rc < 0 ? rc : ERR_MEMORY;
+    l.heap = (struct merge_spot *)memory;
+    l.waiting = l.heap + 3 * len;
+    l.next = (int32_t *)(l.waiting + 3 * len);
+    l.prev = l.next + len;
+    for (int32_t i = 0; i < (int32_t)len; i++) {
+        l.next[i] = i + 1 < (int32_t)len ? i + 1 : -1;
+        l.prev[i] = i - 1;
+    }
+    for (int32_t i = 0; i < (int32_t)len; i++)
+        offer(&l, i, false);
+    merge_all(&l, one_at_a_time);
+    int64_t to = 0;
+    for (int32_t i = 0; i >= 0; i = l.next[i])
+        ids[to++] = ids[i];
+    *n = to;
+    mem_free(memory);
+    return 0;
+}
+
+int bpe_word(const struct bpe *b, const char *s, size_t n, int32_t *ids, int64_t *n_ids)
+{
+    for (size_t i = 0; i < n; i++)
+        ids[i] = b->byte_id[i + 1 == n][(unsigned char)s[i]];
+    *n_ids = (int64_t)n;
+    return bpe_merge(b, ids, n_ids, false);
+}
+
+void bpe_token_bytes(const struct bpe *b, int32_t id, struct str *out, bool *last)
+{
+    static const char mark[] = BPE_END_MARK;
+    const char *s = b->tokens[id];
+    size_t n = strlen(s), k;
+    int32_t c;
+    *last = n >= sizeof mark - 1 && !memcmp(s + n - (sizeof mark - 1), mark, sizeof mark - 1);
+    if (*last)
+        n -= sizeof mark - 1;
+    for (size_t i = 0; i < n; i += k) {
+        k = uni_next(s + i, n - i, &c);
+        int byte = c < 0x100 && bpe_symbol(c) == c ? c : -1;
+        if (c >= 0x100 && c <= 0x120)
+            byte = c - 0x100;
+        else if (c > 0x120 && c <= 0x142)
+            byte = c - 0x121 + 0x7F;
+        else if (c == 0x143)
+            byte = 0xAD;
+        if (byte >= 0)
+            str_add_c(out, (char)byte);
+        else
+            str_add_n(out, s + i, k);
+    }
 }

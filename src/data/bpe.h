@@ -1,26 +1,12 @@
-/* data/bpe.h: inside of the tokenizer, shared by text_clean.c, bpe.c, bpe_train.c and tokenizer.c (and their tests).
+/* data/bpe.h: the table of symbols and merges, shared by the kinds of tokenizers (and their tests).
  *
- * The path of a caption: text_clean (HTML, white space, case) -> text_next_word (the published pattern) -> bpe_word
- * (bytes to ids). The three steps are separate so that the trainer of a vocabulary cuts words exactly as the encoder
- * will. */
+ * The path of a caption through CLIP's: text_clean (HTML, white space, case) -> text_next_word (the published pattern)
+ * -> bpe_word (bytes to ids). The three steps are separate so that the trainer of a vocabulary cuts words exactly as
+ * the encoder will. WordPiece uses the names only, a table without merges. */
 #ifndef DATA_BPE_H
 #define DATA_BPE_H
 
-#include "data/data.h"
-
-/* ---- text (text_clean.c) -- */
-
-/* Python's view of a caption: html.unescape twice, white space to single spaces, trimmed, str.lower. */
-int text_clean(struct str *out, const char *text);
-
-struct text_words {
-    const char *s;          /* cleaned text */
-    size_t n, at;           /* length and position */
-    const char *special[2]; /* markers that are words of their own, or NULL */
-};
-enum text_word { TEXT_END, TEXT_WORD, TEXT_SPECIAL_0, TEXT_SPECIAL_1 };
-/* The next match of the pattern: [*from, *from + *n). Words are cut to LIMIT_WORD_BYTES at a code point. */
-enum text_word text_next_word(struct text_words *w, const char **from, size_t *n);
+#include "data/text.h"
 
 /* ---- table of symbols and merges (bpe.c) -- */
 
@@ -34,7 +20,7 @@ struct bpe {
     int32_t n_tokens, n_merges;
     const char **tokens;      /* by id, in the printable byte alphabet */
     struct bpe_merge *merges; /* by rank */
-    int32_t byte_id[2][256];  /* [last byte of a word][byte] */
+    int32_t byte_id[2][256];  /* [last byte of a word][byte]; for byte-level tables */
     uint64_t *pair_keys;      /* open addressing, keys left << 32 | right, all ones: free */
     int32_t *pair_ranks;
     size_t pair_mask;
@@ -52,10 +38,18 @@ int32_t bpe_find(const struct bpe *b, const char *name, size_t n); /* -1 when ab
 /* Appends the next merge; line (0: unknown) and where name the place in messages. */
 int bpe_add_merge(struct bpe *b, const char *left, size_t n_left, const char *right, size_t n_right, const char *where,
                   int64_t line);
-/* Checks that no id is left without a name and that every byte has both of its symbols. */
+/* Checks that no id is left without a name. */
+int bpe_check_names(const struct bpe *b, const char *where);
+/* bpe_check_names, and that every byte has both of its symbols. */
 int bpe_finish(struct bpe *b, const char *where);
-/* Ids of one word (n <= LIMIT_WORD_BYTES); ids and scratch have room for n entries. Returns their number. */
-int64_t bpe_word(const struct bpe *b, const char *s, size_t n, int32_t *ids, int32_t *scratch);
+/* Joins ids in place as far as merges go, n log n. All occurrences of the best pair at once, from left to right, as
+ * OpenAI's encoder does; or one at a time, as HuggingFace's does: they differ on tables whose later merges outrank
+ * earlier ones. ERR_MEMORY only. */
+int bpe_merge(const struct bpe *b, int32_t *ids, int64_t *n, bool one_at_a_time);
+/* Ids of one word; ids has room for n. *n_ids is set. */
+int bpe_word(const struct bpe *b, const char *s, size_t n, int32_t *ids, int64_t *n_ids);
+/* The reverse of bpe_symbol for one entry: its bytes behind out, without the end mark. *last: it had one. */
+void bpe_token_bytes(const struct bpe *b, int32_t id, struct str *out, bool *last);
 
 /* ---- learning (bpe_train.c) -- */
 int bpe_train(struct bpe *b, struct arena *a, const char *const *texts, const int64_t *counts, int64_t n_texts,

@@ -10,6 +10,8 @@
 
 #include <string.h>
 
+enum { MAX_WORD = 1000 }; /* bytes; a joined pair means a pass over each word that holds it */
+
 struct word {
     int64_t count, n;
     int32_t *ids;
@@ -191,7 +193,7 @@ static int word_table_grow(struct trainer *t)
 {
     size_t size = t->word_mask ? (t->word_mask + 1) * 2 : 4096;
     uint32_t *slots = mem_calloc(size, sizeof *slots);
-    char *bytes = mem_alloc((size_t)limit_get(LIMIT_WORD_BYTES) + 8);
+    char *bytes = mem_alloc(MAX_WORD + 8);
     if (!slots || !bytes) {
         mem_free(slots);
         mem_free(bytes);
@@ -242,7 +244,8 @@ static int add_texts(struct trainer *t, const char *const *texts, const int64_t 
         rc = text_clean(&clean, texts[i]);
         if (rc < 0 || count <= 0)
             continue;
-        struct text_words words = {clean.s ? clean.s : "", clean.n, 0, {start, end}};
+        struct text_words words = {
+            .s = clean.s ? clean.s : "", .n = clean.n, .special = {start, end}, .limit = MAX_WORD};
         const char *from;
         size_t len;
         enum text_word kind;

@@ -6,31 +6,49 @@
 #include "base/base.h"
 #include "io/io.h"
 
-/* ---- tokenizers (tokenizer.c, bpe.c, bpe_train.c) -- */
+/* ---- tokenizers (tokenizer.c; kinds in tokenizer_list.h; docs/tokenizers.md) -- */
 
-/* CLIP's byte-level BPE (Radford et al. 2021; Sennrich et al. 2016) read from tokenizer.json or vocab.json +
- * merges.txt. */
+/* One handle over the kinds: "clip-bpe" (Radford et al. 2021), "wordpiece" (BERT), "byte-fallback-bpe" (Gemma, SigLIP
+ * 2), "sentencepiece" (SigLIP; needs libsentencepiece). Used by many threads at once. */
 struct tokenizer;
+struct tokenizer_opt {
+    const char *cleaning; /* name of a cleaning mode; NULL: as the folder says */
+    bool pad_zero;        /* pads are id 0 whatever the files say: open_clip's rule */
+    bool blip;            /* BLIP's [DEC] and [ENC] lie behind the vocabulary; also where config.json says blip */
+};
 struct tokenizer_info {
     int64_t vocab_size;
-    int32_t start_id, end_id, pad_id;
-    char fingerprint[65]; /* SHA-256, hex */
+    int32_t start_id, end_id, pad_id, unk_id; /* -1: none */
+    int64_t max_length;                       /* model_max_length of tokenizer_config.json; 0: unknown */
+    const char *kind, *cleaning;              /* names */
+    bool ftfy;                                /* the original runs ftfy first where it is installed; we never do */
+    char fingerprint[65];                     /* SHA-256, hex */
 };
-int tokenizer_open(struct tokenizer **t, const char *dir);
+bool tokenizer_in_dir(const char *dir); /* whether the folder holds a file that tokenizer_open may read */
+int tokenizer_open(struct tokenizer **t, const char *dir, const struct tokenizer_opt *opt); /* opt NULL: all zero */
 void tokenizer_close(struct tokenizer **t);
 struct tokenizer_info tokenizer_info(const struct tokenizer *t);
+int32_t tokenizer_token_id(const struct tokenizer *t, const char *token); /* "[ENC]"; -1: no such entry */
 /* Ids without start and end, untruncated. *ids is allocated (mem_free). */
 int tokenizer_encode(const struct tokenizer *t, const char *text, int32_t **ids, int64_t *n);
-/* ids [context]: start, ids, end, pads; if too long cut to context and the last id is end. *truncated tells. */
+int tokenizer_encode_bytes(const struct tokenizer *t, const char *text, size_t n_text, int32_t **ids, int64_t *n);
+/* ids [context]: start, ids, end, pads (pads first where the files say padding_side left); if too long cut to context
+ * and the last id is end. *truncated tells. */
 int tokenizer_encode_context(const struct tokenizer *t, const char *text, int64_t context, int32_t *ids,
                              bool *truncated);
+/* The text of ids, special tokens left out; out is replaced. Words stand between single spaces, also before a full
+ * stop. ERR_DATA for an id outside the vocabulary. */
+int tokenizer_decode(const struct tokenizer *t, const int32_t *ids, int64_t n, struct str *out);
 /* Learns a vocabulary of exactly vocab_size entries (512 byte symbols, merges by pair count with ties to the lower pair
  * of ids, start, end), or fewer when the texts have no more pairs. Deterministic. counts may be NULL. */
 int tokenizer_train(struct tokenizer **t, const char *const *texts, const int64_t *counts, int64_t n_texts,
                     int64_t vocab_size);
-/* Writes vocab.json, merges.txt, tokenizer_config.json, special_tokens_map.json into dir: loads in HF transformers
- * (CLIPTokenizer). */
+/* Writes the files of its kind into dir, so that HF transformers loads them (CLIPTokenizer, BertTokenizer, ...). */
 int tokenizer_save(const struct tokenizer *t, const char *dir);
+/* BLIP's pre_caption: what its evaluation does to captions before the tokenizer. out is replaced. */
+int text_clean_blip(struct str *out, const char *text, int64_t max_words);
+/* Whether ftfy would change more than white space of the text (a rule of thumb that errs towards true). */
+bool text_ftfy_differs(const char *text, size_t n);
 
 /* ---- picture transforms (resize.c, transform.c, preprocess_file.c; docs/pixels.md) -- */
 
@@ -129,7 +147,8 @@ struct dataset {
     struct refused *refused;
     const char *path_base; /* folder where relative paths of column path start; "": no files (emoji, wds) or here */
     /* Decoded picture `row`, in the mode of its file (preprocess_apply takes it so; image_to_rgb for RGB), on its plain
-     * background. alpha (may be NULL) receives [height*width] u8 foreground cover, left NULL when the kind knows none. Thread-safe. */
+     * background. alpha (may be NULL) receives [height*width] u8 foreground cover, left NULL when the kind knows none.
+     * Thread-safe. */
     int (*read_image)(const struct dataset *d, int64_t row, struct image *im, uint8_t **alpha);
     struct arena *arena;
     void *own; /* the kind's private state */

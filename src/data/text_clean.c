@@ -1,78 +1,20 @@
-/* data/text_clean.c: what happens to a caption before byte pair encoding, and how it is cut into words.
+/* data/text_clean.c: the cleaning modes, and how CLIP cuts a text into words.
  *
  * CLIP's published tokenizer (Radford et al. 2021) is Python: html.unescape twice, strip, runs of \s to one space,
  * str.lower, then the pattern  start|end|'s|'t|'re|'ve|'m|'ll|'d|\p{L}+|\p{N}|[^\s\p{L}\p{N}]+  without regard to case.
  * Equal ids need Python's meaning of each step: its charref rules (longest prefix of a name without semicolon, the
  * windows-1252 block), its strip (which knows the separators 1C..1F that \s does not), its full lower case (final
- * sigma, dotted capital I).
+ * sigma, dotted capital I). The other modes are combinations of the same steps (text.h).
  *
- * A hand-written scanner over utf8proc's categories replaces the regular expression: the pattern never backtracks, and
- * a scanner costs nothing at start-up. ftfy's repairs, which the original also calls, are left out: HuggingFace's fast
- * tokenizer leaves them out too, and the two differ on broken text only. Properties that utf8proc lacks
- * (Other_Lowercase, Word_Break = MidLetter ...) are short lists from the Unicode character database, version 14. */
-#include "data/bpe.h"
+ * A hand-written scanner over Unicode classes replaces the regular expression: the pattern never backtracks, and a
+ * scanner costs nothing at start-up. ftfy's repairs, which the original also calls, are not made: text_repair.c says
+ * which texts they would change. */
 #include "data/html_entities.h"
+#include "data/text.h"
+#include "data/unicode.h"
 
 #include <stdlib.h>
 #include <string.h>
-#include <utf8proc.h>
-
-/* ---- code points ---------------------------------------------------------------------------------------- */
-
-/* The text was checked by utf8_ok, so a sequence is whole. */
-static size_t decode(const char *s, size_t n, int32_t *cp)
-{
-    utf8proc_ssize_t k = utf8proc_iterate((const utf8proc_uint8_t *)s, (utf8proc_ssize_t)n, cp);
-    if (k <= 0) {
-        *cp = 0xFFFD;
-        return 1;
-    }
-    return (size_t)k;
-}
-
-static void add_cp(struct str *out, int32_t cp)
-{
-    utf8proc_uint8_t buf[4];
-    utf8proc_ssize_t k = utf8proc_encode_char(cp, buf);
-    str_add_n(out, (const char *)buf, (size_t)k);
-}
-
-/* Property White_Space, which is \s. */
-static bool is_space(int32_t c)
-{
-    if (c < 0x80)
-        return c == ' ' || (c >= 9 && c <= 13);
-    return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
-           c == 0x202F || c == 0x205F || c == 0x3000;
-}
-
-/* str.isspace, which strip() uses. */
-static bool is_strip_space(int32_t c)
-{
-    return is_space(c) || (c >= 0x1C && c <= 0x1F);
-}
-
-enum { CLASS_SPACE, CLASS_LETTER, CLASS_NUMBER, CLASS_OTHER };
-
-static int class_of(int32_t c)
-{
-    if (c < 0x80) {
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
-            return CLASS_LETTER;
-        if (c >= '0' && c <= '9')
-            return CLASS_NUMBER;
-        return is_space(c) ? CLASS_SPACE : CLASS_OTHER;
-    }
-    /* A mark whose upper case is a letter: matched without regard to case, it is in no class of the pattern. */
-    if (is_space(c) || c == 0x345)
-        return CLASS_SPACE;
-    utf8proc_category_t k = utf8proc_category(c);
-    if (k >= UTF8PROC_CATEGORY_LU && k <= UTF8PROC_CATEGORY_LO)
-        return CLASS_LETTER;
-    if (k >= UTF8PROC_CATEGORY_ND && k <= UTF8PROC_CATEGORY_NO)
-        return CLASS_NUMBER;
-    return CLASS_OTHER;
-}
 
 /* ---- character references ---------------------------------------------------------------------------------- */
 
@@ -112,11 +54,11 @@ static size_t numeric_ref(struct str *out, const char *s, size_t n)
     if (i < n && s[i] == ';')
         i++;
     if (v == 0 || (v >= 0xD800 && v <= 0xDFFF) || v > 0x10FFFF)
-        add_cp(out, 0xFFFD);
+        uni_add(out, 0xFFFD);
     else if (v >= 0x80 && v <= 0x9F)
-        add_cp(out, charref_c1[v - 0x80]);
+        uni_add(out, charref_c1[v - 0x80]);
     else if (!charref_dropped(v))
-        add_cp(out, (int32_t)v);
+        uni_add(out, (int32_t)v);
     return i;
 }
 
@@ -147,10 +89,10 @@ static size_t named_ref(struct str *out, const char *s, size_t n)
 {
     size_t end = 0;
     for (int chars = 0; end < n && chars < 32; chars++) {
-        if (strchr("\t\n\f <&#;", s[end]))
+        if (memchr("\t\n\f <&#;", s[end], 7))
             break;
         int32_t cp;
-        end += decode(s + end, n - end, &cp);
+        end += uni_next(s + end, n - end, &cp);
     }
     if (end == 0)
         return 0;
@@ -196,152 +138,255 @@ static void unescape(struct str *out, const char *s, size_t n)
     }
 }
 
-/* ---- lower case ----------------------------------------------------------------------------------------------- */
-
-struct range {
-    int32_t first, last;
-};
-
-static bool in_ranges(int32_t c, const struct range *r, size_t n)
-{
-    size_t lo = 0, hi = n;
-    while (lo < hi) {
-        size_t mid = (lo + hi) / 2;
-        if (c < r[mid].first)
-            hi = mid;
-        else if (c > r[mid].last)
-            lo = mid + 1;
-        else
-            return true;
-    }
-    return false;
-}
-
-/* Other_Lowercase and Other_Uppercase. */
-static const struct range other_cased[] = {
-    {0xAA, 0xAA},       {0xBA, 0xBA},       {0x2B0, 0x2B8},     {0x2C0, 0x2C1},     {0x2E0, 0x2E4},
-    {0x345, 0x345},     {0x37A, 0x37A},     {0x1D2C, 0x1D6A},   {0x1D78, 0x1D78},   {0x1D9B, 0x1DBF},
-    {0x2071, 0x2071},   {0x207F, 0x207F},   {0x2090, 0x209C},   {0x2160, 0x217F},   {0x24B6, 0x24E9},
-    {0x2C7C, 0x2C7D},   {0xA69C, 0xA69D},   {0xA770, 0xA770},   {0xA7F8, 0xA7F9},   {0xAB5C, 0xAB5F},
-    {0x10780, 0x10780}, {0x10783, 0x10785}, {0x10787, 0x107B0}, {0x107B2, 0x107BA}, {0x1F130, 0x1F149},
-    {0x1F150, 0x1F169}, {0x1F170, 0x1F189}};
-
-static bool is_cased(int32_t c)
-{
-    utf8proc_category_t k = utf8proc_category(c);
-    return k == UTF8PROC_CATEGORY_LU || k == UTF8PROC_CATEGORY_LL || k == UTF8PROC_CATEGORY_LT ||
-           in_ranges(c, other_cased, ARRAY_LEN(other_cased));
-}
-
-static bool is_case_ignorable(int32_t c)
-{
-    static const int32_t word_middle[] = {0x27,   0x2E,   0x3A,   0xB7,   0x387,  0x55F,  0x5F4,  0x2018, 0x2019,
-                                          0x2024, 0x2027, 0xFE13, 0xFE52, 0xFE55, 0xFF07, 0xFF0E, 0xFF1A};
-    for (size_t i = 0; i < ARRAY_LEN(word_middle); i++)
-        if (c == word_middle[i])
-            return true;
-    utf8proc_category_t k = utf8proc_category(c);
-    return k == UTF8PROC_CATEGORY_MN || k == UTF8PROC_CATEGORY_ME || k == UTF8PROC_CATEGORY_CF ||
-           k == UTF8PROC_CATEGORY_LM || k == UTF8PROC_CATEGORY_SK;
-}
-
-/* SpecialCasing's Final_Sigma: a cased letter before, none after, case-ignorable ones passed over. */
-static bool sigma_is_final(const char *s, size_t n, size_t at, size_t len)
-{
-    int32_t c = 0;
-    size_t i = at;
-    bool before = false;
-    while (i > 0) {
-        do
-            i--;
-        while (i > 0 && ((unsigned char)s[i] & 0xC0) == 0x80);
-        decode(s + i, n - i, &c);
-        if (!is_case_ignorable(c)) {
-            before = is_cased(c);
-            break;
-        }
-    }
-    if (!before)
-        return false;
-    for (i = at + len; i < n;) {
-        i += decode(s + i, n - i, &c);
-        if (!is_case_ignorable(c))
-            return !is_cased(c);
-    }
-    return true;
-}
-
-static void lower(struct str *out, const char *s, size_t n)
-{
-    for (size_t i = 0; i < n;) {
-        unsigned char b = (unsigned char)s[i];
-        if (b < 0x80) {
-            str_add_c(out, b >= 'A' && b <= 'Z' ? (char)(b + 32) : (char)b);
-            i++;
-            continue;
-        }
-        int32_t c;
-        size_t k = decode(s + i, n - i, &c);
-        if (c == 0x3A3)
-            add_cp(out, sigma_is_final(s, n, i, k) ? 0x3C2 : 0x3C3);
-        else if (c == 0x130)
-            str_add(out, "i\xCC\x87");
-        else
-            add_cp(out, utf8proc_tolower(c));
-        i += k;
-    }
-}
-
 /* ---- the whole -------------------------------------------------------------------------------------------------- */
 
 static void squeeze(struct str *out, const char *s, size_t n)
 {
     size_t from = 0, k;
     int32_t c;
-    while (from < n && (k = decode(s + from, n - from, &c), is_strip_space(c)))
+    while (from < n && (k = uni_next(s + from, n - from, &c), uni_is_strip_space(c)))
         from += k;
     size_t end = from; /* one past the last character that stays */
     for (size_t i = from; i < n; i += k) {
-        k = decode(s + i, n - i, &c);
-        if (!is_strip_space(c))
+        k = uni_next(s + i, n - i, &c);
+        if (!uni_is_strip_space(c))
             end = i + k;
     }
     bool in_space = false;
     for (size_t i = from; i < end; i += k) {
-        k = decode(s + i, end - i, &c);
-        if (!is_space(c))
+        k = uni_next(s + i, end - i, &c);
+        if (!uni_is_space(c))
             str_add_n(out, s + i, k);
         else if (!in_space)
             str_add_c(out, ' ');
-        in_space = is_space(c);
+        in_space = uni_is_space(c);
     }
+}
+
+/* " ".join(text.split()): strip's idea of a space, everywhere. */
+static void split_join(struct str *out, const char *s, size_t n)
+{
+    bool gap = false;
+    size_t start = out->n, k;
+    int32_t c;
+    for (size_t i = 0; i < n; i += k) {
+        k = uni_next(s + i, n - i, &c);
+        if (uni_is_strip_space(c)) {
+            gap = out->n > start;
+            continue;
+        }
+        if (gap)
+            str_add_c(out, ' ');
+        gap = false;
+        str_add_n(out, s + i, k);
+    }
+}
+
+/* html.unescape twice, then strip. */
+static void basic_clean(struct str *out, struct str *work, const char *text, size_t n)
+{
+    if (!memchr(text, '&', n)) {
+        str_add_n(out, text, n);
+        return;
+    }
+    unescape(work, text, n);
+    unescape(out, work->s ? work->s : "", work->n);
+}
+
+/* str.translate without string.punctuation; underscore may become a space first. */
+static void drop_punctuation(struct str *out, const char *s, size_t n, bool underscore)
+{
+    for (size_t i = 0; i < n; i++) {
+        unsigned char c = (unsigned char)s[i];
+        bool punct = (c >= 33 && c <= 47) || (c >= 58 && c <= 64) || (c >= 91 && c <= 96) || (c >= 123 && c <= 126);
+        if (underscore && c == '_')
+            str_add_c(out, ' ');
+        else if (!punct)
+            str_add_c(out, (char)c);
+    }
+}
+
+static const struct {
+    const char *name;
+    bool ftfy;
+} modes[] = {
+#define X(id, name, ftfy) {name, ftfy},
+    TEXT_MODES(X)
+#undef X
+};
+
+const char *text_mode_name(enum text_mode mode)
+{
+    return modes[mode].name;
+}
+
+bool text_mode_ftfy(enum text_mode mode)
+{
+    return modes[mode].ftfy;
+}
+
+int text_mode_find(enum text_mode *mode, const char *name)
+{
+    if (!strcmp(name, "lower"))
+        name = "open_clip";
+    for (int i = 0; i < N_TEXT_MODES; i++)
+        if (!strcmp(name, modes[i].name)) {
+            *mode = (enum text_mode)i;
+            return 0;
+        }
+    FAIL(
+        ERR_USAGE,
+        "no cleaning mode \"%.40s\": expected none, open_clip (or lower), whitespace, canonicalize, siglip, blip, bert "
+        "or hf",
+        name);
+}
+
+int text_check(const char *text, size_t n)
+{
+    if ((int64_t)n > limit_get(LIMIT_TEXT_BYTES))
+        FAIL(ERR_DATA, "text of %zu bytes: expected at most %lld (limit text-bytes); cut it", n,
+             (long long)limit_get(LIMIT_TEXT_BYTES));
+    if (!utf8_ok(text, n)) {
+        char safe[64];
+        str_safe(safe, sizeof safe, text);
+        FAIL(ERR_DATA, "text is not UTF-8: \"%.40s\"; convert it, for example with iconv", safe);
+    }
+    return 0;
+}
+
+static const char *bytes_of(const struct str *s)
+{
+    return s->s ? s->s : "";
+}
+
+void text_canonical(struct str *out, const char *s, size_t n, bool lower)
+{
+    struct str a = {0}, b = {0};
+    if (lower)
+        uni_lower(&a, s, n, false);
+    else
+        str_add_n(&a, s, n);
+    drop_punctuation(&b, bytes_of(&a), a.n, false);
+    squeeze(out, bytes_of(&b), b.n);
+    out->failed |= a.failed || b.failed;
+    str_free(&a);
+    str_free(&b);
+}
+
+/* The released pre_caption: lower case, the marks .!"()*#:;~ to spaces, runs of two and more white spaces to one,
+ * newlines off the end, spaces off both ends, the first max_words pieces between single spaces. */
+static int pre_caption(struct str *out, const char *text, size_t n, int64_t max_words)
+{
+    size_t from = 0, k;
+    int32_t c;
+    TRY(text_check(text, n));
+    struct str low = {0}, one = {0};
+    uni_lower(&low, text, n, false);
+    for (size_t i = 0; i < low.n; i++)
+        if (memchr(".!\"()*#:;~", low.s[i], 10))
+            low.s[i] = ' ';
+    for (size_t i = 0; i < low.n;) {
+        size_t end = i, spaces = 0;
+        while (end < low.n && (k = uni_next(low.s + end, low.n - end, &c), uni_is_space(c))) {
+            end += k;
+            spaces++;
+        }
+        if (spaces > 1) {
+            str_add_c(&one, ' ');
+            i = end;
+        } else {
+            k = uni_next(low.s + i, low.n - i, &c);
+            str_add_n(&one, low.s + i, k);
+            i += k;
+        }
+    }
+    size_t end = one.n;
+    while (end && one.s[end - 1] == '\n')
+        end--;
+    while (end && one.s[end - 1] == ' ')
+        end--;
+    while (from < end && one.s[from] == ' ')
+        from++;
+    int64_t words = 1;
+    for (size_t i = from; i < end; i++)
+        if (one.s[i] == ' ' && ++words > max_words) {
+            end = i;
+            break;
+        }
+    str_clear(out);
+    str_add_n(out, "", 0);
+    str_add_n(out, bytes_of(&one) + from, end - from);
+    bool failed = low.failed || one.failed || out->failed;
+    str_free(&low);
+    str_free(&one);
+    if (failed)
+        FAIL(ERR_MEMORY, "out of memory while cleaning a text of %zu bytes", n);
+    return 0;
+}
+
+int text_clean_mode(struct str *out, const char *text, size_t n, enum text_mode mode)
+{
+    TRY(text_check(text, n));
+    struct str a = {0}, b = {0};
+    str_clear(out);
+    str_add_n(out, "", 0);
+    switch (mode) {
+    case TEXT_OPEN_CLIP:
+        basic_clean(&a, &b, text, n);
+        str_clear(&b);
+        squeeze(&b, bytes_of(&a), a.n);
+        uni_lower(out, bytes_of(&b), b.n, false);
+        break;
+    case TEXT_WHITESPACE:
+        basic_clean(&a, &b, text, n);
+        squeeze(out, bytes_of(&a), a.n);
+        break;
+    case TEXT_CANONICALIZE:
+        basic_clean(&a, &b, text, n);
+        str_clear(&b);
+        drop_punctuation(&b, bytes_of(&a), a.n, true);
+        str_clear(&a);
+        uni_lower(&a, bytes_of(&b), b.n, false);
+        split_join(out, bytes_of(&a), a.n);
+        break;
+    case TEXT_SIGLIP:
+        text_canonical(out, text, n, true);
+        break;
+    case TEXT_BLIP:
+        str_free(out);
+        return pre_caption(out, text, n, 50);
+    default:
+        str_add_n(out, text, n);
+    }
+    bool failed = a.failed || b.failed || out->failed;
+    str_free(&a);
+    str_free(&b);
+    if (failed)
+        FAIL(ERR_MEMORY, "out of memory while cleaning a text of %zu bytes", n);
+    return 0;
+}
+
+int text_clean_blip(struct str *out, const char *text, int64_t max_words)
+{
+    return pre_caption(out, text, strlen(text), max_words);
 }
 
 int text_clean(struct str *out, const char *text)
 {
-    size_t n = strlen(text);
-    if ((int64_t)n > limit_get(LIMIT_TEXT_BYTES))
-        FAIL(ERR_DATA, "text of %zu bytes: expected at most %lld (limit text-bytes); cut it", n,
-             (long long)limit_get(LIMIT_TEXT_BYTES));
-    if (!utf8_ok(text, n))
-        FAIL(ERR_DATA, "text is not UTF-8: \"%.40s\"; convert it, for example with iconv", text);
-    struct str once = {0}, twice = {0};
-    if (memchr(text, '&', n)) {
-        unescape(&once, text, n);
-        unescape(&twice, once.s ? once.s : "", once.n);
-        str_clear(&once);
-        squeeze(&once, twice.s ? twice.s : "", twice.n);
-    } else
-        squeeze(&once, text, n);
-    str_clear(out);
-    str_add_n(out, "", 0);
-    lower(out, once.s ? once.s : "", once.n);
-    bool failed = once.failed || twice.failed || out->failed;
-    str_free(&once);
-    str_free(&twice);
-    if (failed)
-        FAIL(ERR_MEMORY, "out of memory while cleaning a text of %zu bytes", n);
-    return 0;
+    return text_clean_mode(out, text, strlen(text), TEXT_OPEN_CLIP);
+}
+
+/* ---- words ------------------------------------------------------------------------------------------------------- */
+
+/* The pattern without regard to case knows no class for U+0345, a mark whose upper case is a letter. */
+static enum uni_class class_of(const struct text_words *w, int32_t c)
+{
+    return c == 0x345 && !w->exact ? UNI_SPACE : uni_class(c);
+}
+
+static char low(char c)
+{
+    return c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
 }
 
 static size_t match_special(const char *s, size_t n, const char *mark)
@@ -349,34 +394,35 @@ static size_t match_special(const char *s, size_t n, const char *mark)
     size_t k = mark ? strlen(mark) : 0;
     if (!k || k > n)
         return 0;
-    for (size_t i = 0; i < k; i++) {
-        char m = mark[i] >= 'A' && mark[i] <= 'Z' ? (char)(mark[i] + 32) : mark[i];
-        if (s[i] != m)
+    for (size_t i = 0; i < k; i++)
+        if (low(s[i]) != low(mark[i]))
             return 0;
-    }
     return k;
 }
 
-/* 's|'t|'re|'ve|'m|'ll|'d, where the long s (U+017F) is an s as in any match without regard to case. */
-static size_t match_contraction(const char *s, size_t n)
+/* 's|'t|'re|'ve|'m|'ll|'d, where the long s (U+017F) is an s in a match without regard to case. */
+static size_t match_contraction(const char *s, size_t n, bool exact)
 {
-    if (n < 2 || s[0] != '\'')
+    char a, b;
+    if (n < 2 || s[0] != '\'' || !s[1])
         return 0;
-    if (strchr("stmd", s[1]))
-        return s[1] ? 2 : 0;
-    if (n >= 3 && (!memcmp(s + 1, "re", 2) || !memcmp(s + 1, "ve", 2) || !memcmp(s + 1, "ll", 2)))
+    a = exact ? s[1] : low(s[1]);
+    if (strchr("stmd", a))
+        return 2;
+    if (n < 3)
+        return 0;
+    b = exact ? s[2] : low(s[2]);
+    if ((b == 'e' && (a == 'r' || a == 'v')) || (a == 'l' && b == 'l'))
         return 3;
-    if (n >= 3 && !memcmp(s + 1, "\xC5\xBF", 2))
-        return 3;
-    return 0;
+    return !exact && !memcmp(s + 1, "\xC5\xBF", 2) ? 3 : 0;
 }
 
 enum text_word text_next_word(struct text_words *w, const char **from, size_t *n)
 {
     const char *s = w->s;
-    size_t i = w->at, k, limit = (size_t)limit_get(LIMIT_WORD_BYTES);
+    size_t i = w->at, k, limit = w->limit ? w->limit : (size_t)limit_get(LIMIT_WORD_BYTES);
     int32_t c;
-    while (i < w->n && (k = decode(s + i, w->n - i, &c), class_of(c) == CLASS_SPACE))
+    while (i < w->n && (k = uni_next(s + i, w->n - i, &c), class_of(w, c) == UNI_SPACE))
         i += k;
     *from = s + i;
     *n = 0;
@@ -393,12 +439,12 @@ enum text_word text_next_word(struct text_words *w, const char **from, size_t *n
         }
     }
     size_t start = i;
-    k = match_contraction(s + i, w->n - i);
+    k = match_contraction(s + i, w->n - i, w->exact);
     if (!k) {
-        int class = class_of((decode(s + i, w->n - i, &c), c));
+        enum uni_class class = class_of(w, (uni_next(s + i, w->n - i, &c), c));
         do {
-            size_t len = decode(s + i, w->n - i, &c);
-            if (i > start && (class_of(c) != class || class == CLASS_NUMBER || i - start + len > limit))
+            size_t len = uni_next(s + i, w->n - i, &c);
+            if (i > start && (class_of(w, c) != class || class == UNI_NUMBER || i - start + len > limit))
                 break;
             i += len;
         } while (i < w->n);
