@@ -5,7 +5,7 @@
  * believed. Hand-made folders are welcome: only set.json and one npy file are needed, and every field that is present
  * is checked. Rejected: keeping the npy mapped. Measures need fp32 rows whatever the file holds, and a private copy
  * lets the folder be replaced while a long job reads it. */
-#include "space/space.h"
+#include "space/set_private.h"
 
 #include <math.h>
 #include <stdlib.h>
@@ -15,7 +15,7 @@ static const char *const side_word[2] = {"image", "text"};
 static const char *const side_file[2] = {"image.npy", "text.npy"};
 static const char *const side_table[2] = {"images.csv", "texts.csv"};
 
-static int set_new(struct set **out, const char *path)
+int set_new(struct set **out, const char *path)
 {
     struct set *s = mem_calloc(1, sizeof *s);
     if (!s)
@@ -54,9 +54,7 @@ void set_close(struct set **sp)
 /* ---- vectors ------------------------------------------------------------------------------------------------------
  */
 
-/* Every number finite; *unit becomes false when a row's length is off 1 by more than `tolerance`; *bad is that row. */
-static int check_rows(const float *x, int64_t n, int64_t d, double tolerance, bool *unit, int64_t *bad,
-                      const char *path)
+int set_check_rows(const float *x, int64_t n, int64_t d, double tolerance, bool *unit, int64_t *bad, const char *path)
 {
     for (int64_t i = 0; i < n; i++) {
         double square = space_dot(x + i * d, x + i * d, d);
@@ -71,48 +69,47 @@ static int check_rows(const float *x, int64_t n, int64_t d, double tolerance, bo
     return 0;
 }
 
+int set_check_npy(const struct npy *a, int64_t width, const char *path)
+{
+    size_t count = 0;
+    if (a->n_dims != 2)
+        FAIL(ERR_DATA, "%s: %d dimensions, expected 2: [rows, width]", path, a->n_dims);
+    if (a->dtype != DT_F32 && a->dtype != DT_F16 && a->dtype != DT_F64)
+        FAIL(ERR_DATA, "%s: numbers of type %s, expected float32, float16 or float64", path, dtype_name(a->dtype));
+    if (a->shape[0] < 0 || a->shape[0] > limit_get(LIMIT_ROWS) || a->shape[1] < 1 ||
+        a->shape[1] > limit_get(LIMIT_WIDTH))
+        FAIL(ERR_DATA, "%s: shape [%lld, %lld], expected at most %lld rows and a width from 1 to %lld", path,
+             (long long)a->shape[0], (long long)a->shape[1], (long long)limit_get(LIMIT_ROWS),
+             (long long)limit_get(LIMIT_WIDTH));
+    if (width && a->shape[1] != width)
+        FAIL(ERR_DATA, "%s: width %lld, expected %lld as on the other side (were both made by one model?)", path,
+             (long long)a->shape[1], (long long)width);
+    if (!mul_ok((size_t)a->shape[0], (size_t)a->shape[1], &count))
+        FAIL(ERR_DATA, "%s: shape overflows", path);
+    return 0;
+}
+
 static int read_side(struct set_side *side, int64_t *width, const char *path, enum dtype *dtype)
 {
     struct npy a = {0};
-    int rc = npy_open(&a, path);
-    if (rc < 0)
-        return rc;
-    size_t count = 0;
-    if (a.n_dims != 2) {
-        rc = err_set(ERR_DATA, "%s: %d dimensions, expected 2: [rows, width]", path, a.n_dims);
-        goto out;
+    float *x = NULL;
+    TRY(npy_open(&a, path));
+    int rc = set_check_npy(&a, *width, path);
+    if (rc == 0) {
+        size_t count = (size_t)a.shape[0] * (size_t)a.shape[1];
+        x = mem_calloc(count + 1, sizeof *x);
+        rc = x ? dtype_convert(DT_F32, x, a.dtype, a.data, count) : ERR_MEMORY;
     }
-    if (a.dtype != DT_F32 && a.dtype != DT_F16 && a.dtype != DT_F64) {
-        rc = err_set(ERR_DATA, "%s: numbers of type %s, expected float32, float16 or float64", path,
-                     dtype_name(a.dtype));
-        goto out;
+    if (rc == 0)
+        rc = npy_check(&a);
+    if (rc == 0) {
+        side->x = x;
+        side->n = a.shape[0];
+        *width = a.shape[1];
+        *dtype = a.dtype;
+        x = NULL;
     }
-    if (a.shape[0] < 0 || a.shape[0] > limit_get(LIMIT_ROWS) || a.shape[1] < 1 || a.shape[1] > limit_get(LIMIT_WIDTH)) {
-        rc = err_set(ERR_DATA, "%s: shape [%lld, %lld], expected at most %lld rows and a width from 1 to %lld", path,
-                     (long long)a.shape[0], (long long)a.shape[1], (long long)limit_get(LIMIT_ROWS),
-                     (long long)limit_get(LIMIT_WIDTH));
-        goto out;
-    }
-    if (*width && a.shape[1] != *width) {
-        rc = err_set(ERR_DATA, "%s: width %lld, expected %lld as on the other side (were both made by one model?)",
-                     path, (long long)a.shape[1], (long long)*width);
-        goto out;
-    }
-    if (!mul_ok((size_t)a.shape[0], (size_t)a.shape[1], &count)) {
-        rc = err_set(ERR_DATA, "%s: shape overflows", path);
-        goto out;
-    }
-    float *x = mem_calloc(count + 1, sizeof *x);
-    rc = x ? dtype_convert(DT_F32, x, a.dtype, a.data, count) : ERR_MEMORY;
-    if (rc < 0) {
-        mem_free(x);
-        goto out;
-    }
-    side->x = x;
-    side->n = a.shape[0];
-    *width = a.shape[1];
-    *dtype = a.dtype;
-out:
+    mem_free(x);
     npy_close(&a);
     return rc;
 }
@@ -154,7 +151,7 @@ static int alloc_pairs(struct set *s, int64_t n)
     return s->pairs ? 0 : ERR_MEMORY;
 }
 
-static int pairs_by_row(struct set *s)
+int set_pairs_by_row(struct set *s)
 {
     TRY(alloc_pairs(s, s->image.n));
     for (int64_t i = 0; i < s->image.n; i++)
@@ -216,7 +213,7 @@ static int find_pairs(struct set *s)
         return pairs_from_texts(s, col, path);
     }
     if (s->image.n == s->text.n)
-        return pairs_by_row(s);
+        return set_pairs_by_row(s);
     if (s->image.n > 0 && s->text.n > 0)
         log_warn(
             "%s: %lld images and %lld texts but neither pairs.csv nor a column image_row in texts.csv: no row has a "
@@ -367,7 +364,7 @@ static int settle_unit(struct set *s, const char *where, const enum dtype *dtype
         int64_t bad = 0;
         bool half = side->n > 0 && dtype[which] == DT_F16, unit = s->unit;
         TRY(path_join(path, sizeof path, s->path, side_file[which]));
-        TRY(check_rows(side->x, side->n, s->width, half ? 1e-2 : 1e-4, &unit, &bad, path));
+        TRY(set_check_rows(side->x, side->n, s->width, half ? 1e-2 : 1e-4, &unit, &bad, path));
         if (stated && claim && !unit)
             FAIL(ERR_DATA, "%s: row %lld is not of unit length, but %s says \"unit_length\": true; correct one of them",
                  path, (long long)bad, where);
@@ -419,13 +416,14 @@ int set_open(struct set **out, const char *dir)
              "%s: %s; expected a set: a folder with set.json, image.npy and text.npy, as \"meridian encode\" writes",
              dir, path_exists(dir) ? "is not a folder" : "does not exist");
     TRY(path_join(where, sizeof where, dir, "set.json"));
-    if (!path_exists(where))
+    bool clip = !path_exists(where) && set_is_clip_folder(dir);
+    if (!path_exists(where) && !clip)
         FAIL(ERR_DATA,
              "%s: no set.json in the folder, so it is not a set; make one with \"meridian encode\", or write {} into "
              "set.json beside image.npy and text.npy",
              dir);
     TRY(set_new(&s, dir));
-    int rc = read_folder(s, where);
+    int rc = clip ? set_read_clip_folder(s) : read_folder(s, where);
     if (rc < 0) {
         err_while(rc, "opening set \"%s\"", dir);
         set_close(&s);
@@ -446,7 +444,7 @@ static int read_npy_files(struct set *s, const char *const *paths, const char *p
         struct set_side *side = which ? &s->text : &s->image;
         int64_t bad = 0;
         TRY(read_side(side, &s->width, paths[which], &dtype));
-        TRY(check_rows(side->x, side->n, s->width, 1e-4, &s->unit, &bad, paths[which]));
+        TRY(set_check_rows(side->x, side->n, s->width, 1e-4, &s->unit, &bad, paths[which]));
     }
     if (pairs)
         return pairs_from_file(s, pairs);
@@ -455,21 +453,105 @@ static int read_npy_files(struct set *s, const char *const *paths, const char *p
              "%s has %lld rows and %s has %lld: without a pairs file (columns image_row,text_row) row i pairs with "
              "row i, so both must have the same number",
              paths[0], (long long)s->image.n, paths[1], (long long)s->text.n);
-    return pairs_by_row(s);
+    return set_pairs_by_row(s);
 }
 
-int set_open_npy(struct set **out, const char *images, const char *texts, const char *pairs)
+/* ---- whose vectors two npy files hold */
+
+struct maker {
+    json_t *json; /* set.json beside the file, or meridian.json above img_emb/ and text_emb/; NULL: nobody says */
+    const char *model, *fingerprint;
+};
+
+static int find_maker(struct maker *m, const char *npy)
+{
+    static const char *const notes[] = {"set.json", "../meridian.json"};
+    char folder[1024], path[1100];
+    if (strlen(npy) >= sizeof folder)
+        return 0;
+    strcpy(folder, npy);
+    char *slash = strrchr(folder, '/');
+    strcpy(slash ? slash + (slash == folder) : folder, slash ? "" : ".");
+    for (size_t i = 0; i < ARRAY_LEN(notes) && !m->json; i++) {
+        TRY(path_join(path, sizeof path, folder, notes[i]));
+        if (path_exists(path))
+            TRY(json_read_file(&m->json, path));
+    }
+    m->model = json_string_value(json_object_get(m->json, "model"));
+    m->fingerprint = json_string_value(json_object_get(m->json, "fingerprint"));
+    m->model = m->model ? m->model : "";
+    m->fingerprint = m->fingerprint ? m->fingerprint : "";
+    return 0;
+}
+
+/* What both sides agree on is the set's. */
+static int take_maker(struct set *s, const struct maker *m)
+{
+    s->model = arena_strdup(s->arena, m->model);
+    s->fingerprint = arena_strdup(s->arena, m->fingerprint);
+    if (!s->model || !s->fingerprint)
+        return ERR_MEMORY;
+    double scale = json_number_value(json_object_get(m->json, "logit_scale"));
+    s->logit_scale = scale > 0 && scale < 1e6 ? scale : 0;
+    return 0;
+}
+
+/* Asked for by name: the set carries both, in every output that tells its model, and agrees with no model. */
+static int stamp_mixed(struct set *s, const struct maker m[2])
+{
+    char text[512];
+    snprintf(text, sizeof text, "mixed: %.160s (%.16s) and %.160s (%.16s)", m[0].model, m[0].fingerprint, m[1].model,
+             m[1].fingerprint);
+    s->model = arena_strdup(s->arena, text);
+    snprintf(text, sizeof text, "mixed:%.64s+%.64s", m[0].fingerprint, m[1].fingerprint);
+    s->fingerprint = arena_strdup(s->arena, text);
+    json_t *list = json_pack("[{s:s, s:s}, {s:s, s:s}]", "model", m[0].model, "fingerprint", m[0].fingerprint, "model",
+                             m[1].model, "fingerprint", m[1].fingerprint);
+    if (!s->model || !s->fingerprint || json_object_set_new(s->json, "mixed", list) < 0)
+        FAIL(ERR_MEMORY, "no memory to note that two models' vectors are mixed");
+    log_warn("vectors of two models are mixed: %s; no number about both means anything but this mixture", s->model);
+    return 0;
+}
+
+static int settle_makers(struct set *s, const char *const paths[2], bool mix, struct maker m[2])
+{
+    for (int i = 0; i < 2; i++)
+        TRY(find_maker(&m[i], paths[i]));
+    if (!m[0].fingerprint[0] || !m[1].fingerprint[0])
+        return 0;
+    if (strcmp(m[0].fingerprint, m[1].fingerprint) == 0)
+        return take_maker(s, &m[0]);
+    if (mix)
+        return stamp_mixed(s, m);
+    FAIL(ERR_MISMATCH,
+         "%s was made by model \"%.80s\" (fingerprint %.16s), but %s by model \"%.80s\" (fingerprint %.16s): their "
+         "vectors cannot be compared; take both sides of one model, or --force to measure the mixture, which every "
+         "output will say",
+         paths[0], m[0].model, m[0].fingerprint, paths[1], m[1].model, m[1].fingerprint);
+}
+
+int set_open_npy_mixed(struct set **out, const char *images, const char *texts, const char *pairs, bool mix)
 {
     struct set *s = NULL;
+    struct maker m[2] = {{0}, {0}};
     const char *paths[2] = {images, texts};
     TRY(set_new(&s, images));
     int rc = read_npy_files(s, paths, pairs);
+    if (rc == 0)
+        rc = settle_makers(s, paths, mix, m);
+    for (int i = 0; i < 2; i++)
+        json_decref(m[i].json);
     if (rc < 0) {
         set_close(&s);
         return rc;
     }
     *out = s;
     return 0;
+}
+
+int set_open_npy(struct set **out, const char *images, const char *texts, const char *pairs)
+{
+    return set_open_npy_mixed(out, images, texts, pairs, false);
 }
 
 int set_check_fingerprint(const struct set *s, const char *model, const char *fingerprint)

@@ -31,9 +31,14 @@ struct set {
     json_t *json;                /* set.json as read */
     struct arena *arena;
 };
+/* A folder of clip-retrieval (img_emb/, text_emb/, metadata/) is a set too: row i of both sides is one pair, flat
+ * metadata become columns, and `protocol` says what was left out. */
 int set_open(struct set **s, const char *dir);
 /* Two npy files in a set's place; pairs: CSV with image_row,text_row, or NULL: row i with row i. */
 int set_open_npy(struct set **s, const char *images, const char *texts, const char *pairs);
+/* Where set.json beside the two files (meridian.json above img_emb/) names two fingerprints, they are refused
+ * (ERR_MISMATCH, both named). With mix they are taken, and model, fingerprint and json say so. */
+int set_open_npy_mixed(struct set **s, const char *images, const char *texts, const char *pairs, bool mix);
 void set_close(struct set **s);
 /* By image, then text, each once; returns how many stay. */
 int64_t set_pairs_sort(struct set_pair *pairs, int64_t n);
@@ -62,6 +67,11 @@ int set_writer_commit(struct set_writer **w, const struct set_table *images, con
                       const struct set_pair *pairs, int64_t n_pairs,
                       const json_t *extra); /* extra: more keys of set.json, or NULL */
 void set_writer_abort(struct set_writer **w);
+
+/* An open set written again; dtype: "float32" or "float16". clip-retrieval's layout has a row for each pair, or for
+ * each row of the only side. */
+int set_write(const struct set *s, const char *dir, const char *dtype, bool force);
+int set_write_clip_retrieval(const struct set *s, const char *dir, const char *dtype, bool force);
 
 /* ---- search (topk.c): exact, blocked; ties to the lower row; non-finite scores never rank ----------------------- */
 
