@@ -364,8 +364,8 @@ static int finish_description(struct dataset_build *b)
     str_add(&s, "%s, %s pictures, %s captions", d->description, build_count(d->n_images), build_count(d->n_texts));
     if (b->tells_missing || d->n_missing)
         str_add(&s, ", %s pictures missing", build_count(d->n_missing));
-    if (d->n_refused > d->n_missing)
-        str_add(&s, ", %s rows refused", build_count(d->n_refused - d->n_missing));
+    if (d->n_refused > d->n_missing + b->n_parts)
+        str_add(&s, ", %s rows refused", build_count(d->n_refused - d->n_missing - b->n_parts));
     add_splits(d, &s);
     const char *safe = s.failed ? NULL : build_keep(b, s.s);
     str_free(&s);

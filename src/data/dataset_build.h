@@ -32,6 +32,7 @@ struct dataset_build {
     bool confined;
     char good_dir[BUILD_PATH];
     bool tells_missing; /* the description counts missing pictures, none included */
+    int64_t n_parts;    /* of what was refused, no rows: a shard, a folder */
     bool described;     /* the description is whole: counts are not added */
 };
 

@@ -151,6 +151,26 @@ int json_stream_skip(struct json_stream *s, enum json_event e); /* the rest of t
 int64_t json_stream_line(const struct json_stream *s);
 int64_t json_stream_offset(const struct json_stream *s);
 
+/* ---- tar shards (tar.c; libarchive, loaded by the first call) ------------------------------------------------- */
+
+/* Plain, gzip or zstd. Nothing is unpacked onto the disk: members are names (as they stand, to be checked) and bytes.
+ * ERR_UNSUPPORTED without libarchive. Limits tar-entries, tar-member, expansion. */
+struct tar;
+enum tar_kind { TAR_FILE, TAR_FOLDER, TAR_OTHER };         /* links, devices, sparse files, nameless ones: TAR_OTHER */
+struct tar_member {
+    const char *name; /* until the next call */
+    enum tar_kind kind;
+    int64_t size, offset; /* offset: of its bytes in the file; -1 when that is packed */
+};
+int tar_open(struct tar **t, const char *path);
+void tar_close(struct tar **t);
+bool tar_packed(const struct tar *t);
+int tar_next(struct tar *t, struct tar_member *m);         /* 1: the next member; 0: there is none */
+/* The bytes of a TAR_FILE: into a text, past them, or into a file (of a packed tar). */
+int tar_read(struct tar *t, struct str *into);
+int tar_skip(struct tar *t);
+int tar_copy(struct tar *t, int fd);
+
 /* ---- pictures (picture_module.c; image.c and image_emoji.c are the only files that include libvips) --------- */
 
 /* libvips and what it needs are loaded by the first of these calls (not by image_free), out of meridian_pictures.so;
