@@ -85,6 +85,24 @@ struct engine_opt {
         "captions", 0, OPT_CHOICE, offsetof(S, field), "all", 0, 0, "all|name", NULL,                                  \
             "emoji: names and keywords, or names alone"                                                                \
     }
+/* How a dataset's files are read: a struct dataset_opt (split and limit have rows of their own). The --csv- names are
+ * open_clip's. */
+#define DATA_OPTIONS(S, field)                                                                                         \
+    PATH_OPTION("images-root", S, field.images_root, "DIR", "where the names of the pictures start"),                  \
+        PATH_OPTION("image-column", S, field.image_column, "NAME",                                                     \
+                    "csv: column of the pictures' paths (filepath); also --csv-img-key"),                              \
+        PATH_OPTION("caption-column", S, field.caption_column, "NAME",                                                 \
+                    "csv: column of the captions (caption, title; none: pictures alone); also --csv-caption-key"),     \
+        PATH_OPTION("csv-separator", S, field.separator, "SEP", "csv: one character, tab, comma ...; sniffed"),        \
+        PATH_OPTION("wds-caption-key", S, field.caption_key, "KEYS",                                                   \
+                    "wds: members or JSON fields of the captions (txt; none: pictures alone)"),                        \
+        PATH_OPTION("classnames", S, field.classnames, "FILE", "folder: class names, one a line or FOLDER, tab, NAME"), \
+        PATH_OPTION("templates", S, field.templates, "FILE", "folder: prompts, one a line, {} or {c} is the name"),    \
+        {"follow", 0,    OPT_BOOL, offsetof(S, field.follow),                                                          \
+         NULL,     0,    0,        NULL,                                                                               \
+         NULL,     "follow symbolic links among the pictures"},                                                        \
+        PATH_OPTION("csv-img-key", S, field.image_column, "NAME", NULL),                                               \
+        PATH_OPTION("csv-caption-key", S, field.caption_column, "NAME", NULL)
 #define FORCE_OPTION(S, field)                                                                                         \
     {                                                                                                                  \
         "force", 'f', OPT_BOOL, offsetof(S, field), NULL, 0, 0, NULL, NULL, "replace an existing output"               \
@@ -100,12 +118,18 @@ int cli_engine(const struct engine_opt *o, const struct engine **e, bool *low);
  * P.csv]. */
 struct set_opt {
     const char *images, *texts, *pairs;
+    bool force; /* take A.npy and B.npy of two models; every output then says so */
 };
 #define SET_OPTIONS(S, field)                                                                                          \
     PATH_OPTION("images", S, field.images, "A.npy", "in place of SET: picture vectors, one a row"),                    \
         PATH_OPTION("texts", S, field.texts, "B.npy", "in place of SET: text vectors"),                                \
         PATH_OPTION("pairs", S, field.pairs, "P.csv",                                                                  \
                     "columns image_row,text_row, many to many; row i with row i when not given")
+#define MIX_OPTION(S, field)                                                                                           \
+    {                                                                                                                  \
+        "force", 'f', OPT_BOOL, offsetof(S, field.force), NULL, 0, 0, NULL, NULL,                                      \
+            "measure A.npy and B.npy of two models; the output says so"                                                \
+    }
 int cli_set(struct cli *c, const struct set_opt *o, struct set **s);
 
 /* ---- small helpers (common.c)
@@ -122,8 +146,11 @@ int cli_command_line(const struct cli *c, struct str *out, const char *leave_out
  * row. */
 int cli_dataset(struct dataset **d, const char *spec, const char *split, const char *fallback, struct dataset_opt *opt);
 
-/* Where relative picture paths of a dataset start, absolute; "" when unknown. */
-void cli_path_base(const char *spec, char *out, size_t n);
+/* A help page's list of the kinds of data. */
+void cli_list_data(struct str *b);
+
+/* Where relative picture paths of a dataset start, absolute; "" when they are no files. */
+void cli_path_base(const struct dataset *d, char *out, size_t n);
 /* The same for a set: `given` if not NULL, the emoji world's folder, or field path_base of set.json; NULL: unknown. */
 const char *cli_set_base(const struct set *s, const char *given, char *out, size_t n);
 

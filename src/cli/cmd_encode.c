@@ -6,27 +6,25 @@
 #include <string.h>
 
 struct encode_opt {
-    const char *model, *data, *out, *split, *captions, *dtype_out, *image_column, *caption_column, *shard;
+    const char *model, *data, *out, *split, *dtype_out, *shard;
     struct opt_list images, texts;
-    int64_t batch, loaders, limit, shard_rows, memory;
+    int64_t batch, loaders, shard_rows, memory;
     bool force, resume;
+    struct dataset_opt which;
     struct engine_opt engine;
 };
 #define F(field) offsetof(struct encode_opt, field)
 static const struct opt options[] = {
     PATH_OPTION("model", struct encode_opt, model, "M", "model folder, run folder, or the shipped model: emoji"),
-    PATH_OPTION("data", struct encode_opt, data, "SPEC", "emoji, csv:FILE, folder:DIR, or tensors:FILE.safetensors"),
+    PATH_OPTION("data", struct encode_opt, data, "SPEC", "KIND:WHERE, listed below, or tensors:FILE.safetensors"),
     PATH_OPTION("out", struct encode_opt, out, "SET", "the set to write (with tensors: a safetensors file)"),
     {"image", 'i', OPT_LIST, F(images), NULL, 0, 0, NULL, "FILE", "print the vectors of these pictures"},
     {"text", 't', OPT_LIST, F(texts), NULL, 0, 0, NULL, "TEXT", "print the vectors of these texts"},
     {"split", 0, OPT_STR, F(split), NULL, 0, 0, NULL, "NAMES",
      "rows of the data (comma-separated); all when not given"},
-    CAPTIONS_OPTION(struct encode_opt, captions),
-    {"image-column", 0, OPT_STR, F(image_column), NULL, 0, 0, NULL, "NAME",
-     "csv: column of the pictures' paths (filepath)"},
-    {"caption-column", 0, OPT_STR, F(caption_column), NULL, 0, 0, NULL, "NAME",
-     "csv: column of the captions (caption, title)"},
-    {"limit", 0, OPT_INT, F(limit), "0", 0, 1e12, NULL, "N", "at most so many pictures; 0: all"},
+    CAPTIONS_OPTION(struct encode_opt, which.captions),
+    DATA_OPTIONS(struct encode_opt, which),
+    {"limit", 0, OPT_INT, F(which.limit), "0", 0, 1e12, NULL, "N", "at most so many pictures; 0: all"},
     {"batch", 'b', OPT_INT, F(batch), "64", 1, 65536, NULL, "N", "pictures decoded and encoded at a time"},
     {"loader-threads", 0, OPT_INT, F(loaders), "1", 1, 64, NULL, "N", "threads that decode pictures"},
     {"dtype-out", 0, OPT_CHOICE, F(dtype_out), "float32", 0, 0, "float32|float16", NULL,
@@ -283,10 +281,7 @@ static int encode_data(struct cli *c, const struct encode_opt *o, struct model *
     char protocol[256];
     struct dataset *d = NULL;
     struct encode_result r = {0};
-    struct dataset_opt which = {.captions = o->captions,
-                                .image_column = o->image_column,
-                                .caption_column = o->caption_column,
-                                .limit = o->limit};
+    struct dataset_opt which = o->which;
     if (!m->tokenizer)
         FAIL(ERR_DATA,
              "%s: the model folder has no tokenizer (vocab.json and merges.txt), so captions cannot be encoded",
@@ -306,7 +301,7 @@ static int encode_data(struct cli *c, const struct encode_opt *o, struct model *
                              .force = o->force,
                              .resume = o->resume,
                              .low = low};
-    snprintf(protocol, sizeof protocol, "split %s, captions %s", o->split ? o->split : "all", o->captions);
+    snprintf(protocol, sizeof protocol, "split %s, captions %s", o->split ? o->split : "all", o->which.captions);
     int rc = read_part(o->shard, &job.part, &job.n_parts);
     if (rc == 0)
         rc = cli_command_line(c, &line, NULL);
@@ -360,6 +355,7 @@ const struct command command_encode = {
         "Finished shards lie in SET.partial until the set is written. After a kill the same command goes on there,\n"
         "and the set's bytes are those of an undisturbed run. In a job array each process makes a part of the\n"
         "shards: --shard 3/8; the one that finishes last writes SET (docs/encode.md).\n",
+    .add_help = cli_list_data,
     .example = "meridian encode --model emoji --data emoji --split test --out test-set",
     .options = options,
     .size = sizeof(struct encode_opt),

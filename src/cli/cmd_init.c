@@ -7,17 +7,19 @@
 #include <string.h>
 
 struct init_opt {
-    const char *data, *split, *captions, *out;
+    const char *data, *split, *out;
     int64_t vocab_size, name_weight, seed;
     bool force;
+    struct dataset_opt which;
 };
 #define F(field) offsetof(struct init_opt, field)
 static const struct opt options[] = {
     PATH_OPTION("data", struct init_opt, data, "SPEC",
-                "captions to learn the vocabulary from: emoji, csv:FILE, folder:DIR"),
+                "captions to learn the vocabulary from, KIND:WHERE; listed below"),
     {"split", 0, OPT_STR, F(split), NULL, 0, 0, NULL, "NAMES",
      "rows of the data (comma-separated, or all); emoji: train when not given"},
-    CAPTIONS_OPTION(struct init_opt, captions),
+    CAPTIONS_OPTION(struct init_opt, which.captions),
+    DATA_OPTIONS(struct init_opt, which),
     {"vocab-size", 0, OPT_INT, F(vocab_size), "2048", 514, 1000000, NULL, "N",
      "entries, start and end tokens included"},
     {"name-weight", 0, OPT_INT, F(name_weight), "4", 1, 1000, NULL, "N",
@@ -102,7 +104,7 @@ static int run(struct cli *c)
 {
     const struct init_opt *o = c->opt;
     const struct engine *e;
-    struct dataset_opt which = {.captions = o->captions};
+    struct dataset_opt which = o->which;
     struct dataset *d = NULL;
     struct tokenizer *t = NULL;
     struct model *m = NULL;
@@ -140,6 +142,7 @@ const struct command command_init = {
     .name = "init",
     .summary = "a fresh model: learn its vocabulary, draw its weights",
     .usage = "CONFIG.json --data SPEC --out DIR",
+    .add_help = cli_list_data,
     .example = "meridian init models/emoji/config.json --data emoji --vocab-size 2048 --seed 1 --out fresh",
     .options = options,
     .size = sizeof(struct init_opt),

@@ -9,10 +9,11 @@
 #include <string.h>
 
 struct train_cmd {
-    const char *model, *data, *split, *val_split, *captions, *loss, *out;
+    const char *model, *data, *split, *val_split, *loss, *out;
     struct opt_list loss_opt;
     int64_t eval_every, val_limit;
     bool resume, force;
+    struct dataset_opt which;
     struct engine_opt engine;
     struct train_opt train;
 };
@@ -20,10 +21,11 @@ struct train_cmd {
 static const struct opt options[] = {
     PATH_OPTION("model", struct train_cmd, model, "M",
                 "where to start: a model folder (meridian init makes one) or name"),
-    PATH_OPTION("data", struct train_cmd, data, "SPEC", "pictures with captions: emoji, csv:FILE, folder:DIR"),
+    PATH_OPTION("data", struct train_cmd, data, "SPEC", "pictures with captions, KIND:WHERE; listed below"),
     {"split", 0, OPT_STR, F(split), NULL, 0, 0, NULL, "NAMES",
      "rows to train on (comma-separated, or all); emoji: train when not given"},
-    CAPTIONS_OPTION(struct train_cmd, captions),
+    CAPTIONS_OPTION(struct train_cmd, which.captions),
+    DATA_OPTIONS(struct train_cmd, which),
     {"val-split", 0, OPT_STR, F(val_split), NULL, 0, 0, NULL, "NAMES",
      "rows to judge by, or none; emoji: validation when not given"},
     {"val-limit", 0, OPT_INT, F(val_limit), "2000", 1, 100000, NULL, "N", "at most so many pictures are judged"},
@@ -116,7 +118,7 @@ static int make_identity(struct job *j)
     if (train && loss)
         j->identity = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s*, s:s, s:s, s:s, s:O}", "version", MERIDIAN_VERSION,
                                 "model_fingerprint", print, "data", j->o->data, "data_fingerprint", j->d->fingerprint,
-                                "captions", j->o->captions, "split", j->o->split, "engine", j->e->name, "dtype",
+                                "captions", j->o->which.captions, "split", j->o->split, "engine", j->e->name, "dtype",
                                 j->o->engine.dtype, "loss", j->loss->name, "loss_options", loss);
     if (j->identity && json_object_update(j->identity, train) < 0) {
         json_decref(j->identity);
@@ -168,7 +170,7 @@ static bool wants_validation(const struct train_cmd *o)
 static int prepare(struct job *j)
 {
     struct train_cmd *o = j->o;
-    struct dataset_opt which = {.captions = o->captions};
+    struct dataset_opt which = o->which;
     TRY(cli_engine(&o->engine, &j->e, &j->low));
     TRY(model_open(&j->m, o->model, j->e));
     if (!j->m->tokenizer)
@@ -184,7 +186,7 @@ static int prepare(struct job *j)
     TRY(make_config(j));
     if (wants_validation(o)) {
         j->v = (struct validation){.every = o->eval_every, .epochs = o->train.epochs, .low = j->low};
-        TRY(validation_open(&j->v, j->m, o->data, o->val_split, o->val_limit));
+        TRY(validation_open(&j->v, j->m, o->data, o->val_split, o->val_limit, &o->which));
     }
     TRY(rundir_open(&j->run, o->out, o->resume, o->force, j->config));
     log_info("%lld parameters, %s, %s; run folder %s", (long long)j->m->params.n_numbers, engine_describe(j->e),
@@ -264,9 +266,10 @@ static int run(struct cli *c)
     return rc;
 }
 
-static void list_losses(struct str *b)
+static void list_choices(struct str *b)
 {
     const struct loss_kind *k;
+    cli_list_data(b);
     for (int i = 0; (k = loss_at(i)); i++) {
         str_add(b, "\nloss %s: %s; its options, as --loss-opt KEY=VALUE:\n", k->name, k->help);
         opt_add_help(b, k->options);
@@ -279,7 +282,7 @@ const struct command command_train = {
     .usage = "--model M --data SPEC --out RUN",
     .notes = "Ctrl-C keeps the work: a checkpoint is written, and the same command with --resume goes on to the same "
              "bits.\n",
-    .add_help = list_losses,
+    .add_help = list_choices,
     .example = "meridian train --model fresh --data emoji --augment --epochs 60 --batch 256 --lr 1e-3 --out run",
     .options = options,
     .size = sizeof(struct train_cmd),

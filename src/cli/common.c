@@ -43,7 +43,7 @@ int cli_set(struct cli *c, const struct set_opt *o, struct set **s)
     TRY(cli_words(c, 0, 0, ""));
     TRY(cli_need(c, o->images, "--images"));
     TRY(cli_need(c, o->texts, "--texts"));
-    return set_open_npy(s, o->images, o->texts, o->pairs);
+    return set_open_npy_mixed(s, o->images, o->texts, o->pairs, o->force);
 }
 
 int cli_put_json(json_t *o)
@@ -96,26 +96,25 @@ int cli_dataset(struct dataset **d, const char *spec, const char *split, const c
     return dataset_open(d, spec, opt);
 }
 
+void cli_list_data(struct str *b)
+{
+    const char *help, *name;
+    str_add(b, "\nkinds of data (docs/data.md):\n");
+    for (int i = 0; (name = dataset_kind_at(i, &help)); i++)
+        str_add(b, "  %-16s%s\n", name, help);
+}
+
 /* ---- where pictures lie
  * ------------------------------------------------------------------------------------------------ */
 
-void cli_path_base(const char *spec, char *out, size_t n)
+void cli_path_base(const struct dataset *d, char *out, size_t n)
 {
-    char path[PATH_MAX], full[PATH_MAX];
+    char full[PATH_MAX];
     out[0] = 0;
-    if (!strcmp(spec, "emoji")) /* wherever this machine keeps it: cli_set_base asks again */
+    if (!strcmp(d->spec, "emoji") || str_starts(d->spec, "wds:")) /* the machine's own place; shards */
         return;
-    bool folder = str_starts(spec, "folder:");
-    const char *at = strchr(spec, ':');
-    if (!at || strlen(at) >= sizeof path)
-        return;
-    strcpy(path, at + 1);
-    char *slash = strrchr(path, '/');
-    if (!folder && slash)
-        slash[slash == path] = 0;
-    if (!realpath(folder || slash ? path : ".", full) || strlen(full) >= n)
-        return;
-    strcpy(out, full);
+    if (realpath(*d->path_base ? d->path_base : ".", full) && strlen(full) < n)
+        strcpy(out, full);
 }
 
 const char *cli_set_base(const struct set *s, const char *given, char *out, size_t n)

@@ -301,7 +301,7 @@ static json_t *extra_fields(const struct encoder *e, const struct assembly *a)
 {
     char base[2048];
     const struct dataset *d = e->job->d;
-    cli_path_base(d->spec, base, sizeof base);
+    cli_path_base(d, base, sizeof base);
     return json_pack("{s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:O}", "data_fingerprint", d->fingerprint, "n_failed",
                      (json_int_t)a->got.n_failed, "n_refused", (json_int_t)d->n_refused, "n_truncated",
                      (json_int_t)a->got.n_truncated, "made_by", "meridian " MERIDIAN_VERSION, "numbers",

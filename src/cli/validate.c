@@ -20,10 +20,13 @@ static int read_pixels(struct validation *v, const struct model *m)
     return 0;
 }
 
-int validation_open(struct validation *v, const struct model *m, const char *spec, const char *split, int64_t limit)
+int validation_open(struct validation *v, const struct model *m, const char *spec, const char *split, int64_t limit,
+                    const struct dataset_opt *which)
 {
-    struct dataset_opt opt = {.captions = "name", .limit = limit};
+    struct dataset_opt opt = *which;
     size_t each = (size_t)(3 * m->image_size * m->image_size);
+    opt.captions = "name";
+    opt.limit = limit;
     TRY(cli_dataset(&v->data, spec, split, "validation", &opt));
     const struct dataset *d = v->data;
     if (d->n_images == 0 || d->n_texts == 0)

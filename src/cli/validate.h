@@ -12,7 +12,8 @@ struct validation {
     int64_t every, epochs; /* judge each so many epochs, and after the last */
     bool low;
 };
-int validation_open(struct validation *v, const struct model *m, const char *spec, const char *split, int64_t limit);
+int validation_open(struct validation *v, const struct model *m, const char *spec, const char *split, int64_t limit,
+                    const struct dataset_opt *which);
 void validation_close(struct validation *v);
 /* Fields val_* into event; *score: mean recall at 1 of both directions. Signature of train_job.end_of_epoch; ctx: the
  * validation. */
