@@ -42,9 +42,8 @@ int model_caption_defaults(const struct model *m, struct caption_opt *o, int32_t
             return (int)o->n_prompt;
         o->prompt = prompt;
     }
-    if (o->beam < 1 || o->beam > BEAM_MAX || 2 * o->beam > m->vocab_size)
-        FAIL(ERR_USAGE, "%lld beams, expected 1 to %d and at most half the vocabulary (%lld)", (long long)o->beam,
-             BEAM_MAX, (long long)m->vocab_size);
+    if (o->beam < 1 || o->beam > BEAM_MAX)
+        FAIL(ERR_USAGE, "%lld beams, expected 1 to %d", (long long)o->beam, BEAM_MAX);
     if (o->max_length > m->context || o->max_length < 1)
         FAIL(ERR_USAGE, "captions of %lld tokens, expected at most %lld (the text positions of %s)",
              (long long)o->max_length, (long long)m->context, m->name ? m->name : "the model");
@@ -402,4 +401,23 @@ int model_caption_prompt(const struct model *m, const char *text, int32_t *ids, 
     TRY(rc);
     *n = n_words + 1;
     return 0;
+}
+
+int model_caption_text(const struct model *m, const int32_t *ids, int64_t n, struct str *out)
+{
+    TRY(check_captioner(m));
+    const struct captioner *c = m->family->captioner;
+    if (!m->tokenizer)
+        FAIL(ERR_DATA, "%s: the model folder has no tokenizer, so a caption stays a list of token ids",
+             m->name ? m->name : "model");
+    int32_t *words = mem_calloc((size_t)n + 1, sizeof *words);
+    int64_t n_words = 0;
+    if (!words)
+        return ERR_MEMORY;
+    for (int64_t i = 0; i < n && ids[i] != c->end_id(m); i++)
+        if (ids[i] != c->pad_id(m))
+            words[n_words++] = ids[i];
+    int rc = tokenizer_decode(m->tokenizer, words, n_words, out); /* leaves out the start token */
+    mem_free(words);
+    return rc;
 }
