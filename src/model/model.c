@@ -184,15 +184,20 @@ static void preprocess_for(struct preprocess *p, int size)
 static int load_preprocess(struct model *m, const struct model_source *s, bool other_size)
 {
     char path[2200];
+    struct preprocess *p = &m->preprocess;
     TRY(path_join(path, sizeof path, s->dir, "preprocessor_config.json"));
-    if (!path_exists(path)) {
-        preprocess_clip(&m->preprocess, (int)m->image_size);
-        return 0;
+    if (s->layout == LAYOUT_OPEN_CLIP) {
+        const json_t *cfg = json_object_get(s->config, "preprocess_cfg");
+        TRY(preprocess_read_open_clip(p, cfg, (int)m->image_size, s->config_path));
+    } else if (path_exists(path)) {
+        TRY(preprocess_read(p, s->dir));
+    } else {
+        preprocess_clip(p, (int)m->image_size);
+        p->path = s->layout == LAYOUT_OPENAI ? PICTURE_OPENAI : PICTURE_HF;
     }
-    TRY(preprocess_read(&m->preprocess, s->dir));
     if (other_size)
-        preprocess_for(&m->preprocess, (int)m->image_size);
-    return check_picture_size(m, path);
+        preprocess_for(p, (int)m->image_size);
+    return check_picture_size(m, s->layout == LAYOUT_OPEN_CLIP ? s->config_path : path);
 }
 
 static int open_source(struct model **out, struct model_source *s, const struct model_opt *opt, const struct engine *e,
@@ -302,6 +307,21 @@ void model_close(struct model **m)
 
 static const char *const torch_names[] = {[DT_F32] = "float32", [DT_F16] = "float16", [DT_BF16] = "bfloat16"};
 
+/* preprocess_cfg beside model_cfg; fields of the old one that we do not know stay. */
+static int put_preprocess(json_t *config, const struct preprocess *p)
+{
+    json_t *cfg = preprocess_to_open_clip(p), *old = json_object_get(config, "preprocess_cfg");
+    if (!cfg)
+        return ERR_UNSUPPORTED;
+    if ((json_is_object(old) && json_object_update_missing(cfg, old) < 0) ||
+        json_object_set(config, "preprocess_cfg", cfg) < 0) {
+        json_decref(cfg);
+        FAIL(ERR_MEMORY, "no memory for the configuration");
+    }
+    json_decref(cfg);
+    return 0;
+}
+
 /* The configuration in a layout: as it was read, unknown fields included, or made by the family. */
 static int config_as(const struct model *m, enum layout l, enum dtype dtype, json_t **out)
 {
@@ -313,12 +333,14 @@ static int config_as(const struct model *m, enum layout l, enum dtype dtype, jso
     if (!config)
         FAIL(ERR_MEMORY, "no memory for the configuration");
     if (l == LAYOUT_HF && json_object_set_new(config, "torch_dtype", json_string(torch_names[dtype])) < 0)
-        goto no_memory;
-    *out = config;
-    return 0;
-no_memory:
-    json_decref(config);
-    FAIL(ERR_MEMORY, "no memory for the configuration");
+        rc = err_set(ERR_MEMORY, "no memory for the configuration");
+    if (l == LAYOUT_OPEN_CLIP)
+        rc = put_preprocess(config, &m->preprocess);
+    if (rc < 0)
+        json_decref(config);
+    else
+        *out = config;
+    return rc;
 }
 
 static int put_config(json_t *config, const char *path)
