@@ -55,7 +55,7 @@ static double hamming(double x)
     if (x >= 1.0)
         return 0.0;
     x *= 3.14159265358979323846;
-    return sin(x) / x * (0.54 + 0.46 * cos(x));
+    return sin(x) / x * ((double)0.54f + (double)0.46f * cos(x)); /* single precision is Pillow's */
 }
 
 static double lanczos3(double x)

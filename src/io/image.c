@@ -7,7 +7,7 @@
  * gives palettes and single bits already widened: what Pillow would call the picture's mode is read from the header
  * (picture_kind.c), and each strip of rows is brought into that form and handed on, so that no picture need exist
  * whole. GIF: libvips blackens see-through pixels, Pillow keeps their colour; so the flag that makes a colour
- * see-through is cleared in a copy of the file, and only what the first frame leaves free comes transparent. Rejected:
+ * see-through is cleared in a copy of the file; what the first frame leaves free is filled here. Rejected:
  * vips_colourspace() (colour-managed, differs from Pillow) and vips_image_write_to_memory (glib's allocator ends the
  * program when memory is out). */
 #include "io/image_vips.h"
@@ -166,8 +166,8 @@ static void convert_row(uint8_t *out, const void *row, int width, const struct r
     const uint8_t *narrow = row;
     const uint16_t *wide = row;
     int bands = form->bands, channels = form->channels;
-    bool gif = form->f->kind == KIND_GIF, gray16 = form->f->mode == IMAGE_GRAY16;
-    if (!form->wide && bands == channels && !gif && !form->f->associated && !gray16) {
+    bool gray16 = form->f->mode == IMAGE_GRAY16;
+    if (!form->wide && bands == channels && !form->f->associated && !gray16) {
         memcpy(out, row, (size_t)width * (size_t)channels);
         return;
     }
@@ -181,10 +181,6 @@ static void convert_row(uint8_t *out, const void *row, int width, const struct r
         }
         for (int b = 0; b < bands; b++)
             v[b] = form->wide ? (uint8_t)(wide[x * bands + b] >> 8) : narrow[x * bands + b];
-        if (gif && bands % 2 == 0 && v[bands - 1] == 0) {
-            memcpy(out, form->f->outside, (size_t)channels);
-            continue;
-        }
         if (bands < 3) { /* gray, or gray with alpha */
             uint8_t alpha = v[1];
             v[1] = v[2] = v[0];
@@ -197,6 +193,16 @@ static void convert_row(uint8_t *out, const void *row, int width, const struct r
             v[1] = v[3];
         memcpy(out, v, (size_t)channels);
     }
+}
+
+/* What the first frame of a GIF leaves free of a row. */
+static void fill_outside(uint8_t *row, int y, int width, const struct row_form *form)
+{
+    const struct picture_form *f = form->f;
+    bool none = y < f->frame[1] || y >= f->frame[3];
+    for (int x = 0; x < width; x++)
+        if (none || x < f->frame[0] || x >= f->frame[2])
+            memcpy(row + (size_t)x * (size_t)form->channels, f->outside, (size_t)form->channels);
 }
 
 static int pull(const struct image_sink *to, VipsImage *im, const struct picture_form *f, const char *name)
@@ -226,6 +232,8 @@ static int pull(const struct image_sink *to, VipsImage *im, const struct picture
         }
         for (int i = 0; i < rect.height; i++)
             convert_row(strip + row * (size_t)i, VIPS_REGION_ADDR(region, 0, y + i), head.width, &form);
+        for (int i = 0; i < rect.height && f->kind == KIND_GIF; i++)
+            fill_outside(strip + row * (size_t)i, y + i, head.width, &form);
         rc = to->rows(to->ctx, strip, rect.height);
     }
 out:

@@ -145,6 +145,7 @@ static int look_gif(struct picture_form *f, const uint8_t *p, size_t n, const ch
     }
     TRY(read_bytes(&r, &b, 9));
     int right = (int)(u16le(b) + u16le(b + 4)), bottom = (int)(u16le(b + 2) + u16le(b + 6));
+    memcpy(f->frame, (int[4]){(int)u16le(b), (int)u16le(b + 2), right, bottom}, sizeof f->frame);
     f->width = right > f->width ? right : f->width;
     f->height = bottom > f->height ? bottom : f->height;
     if (b[8] & 0x80) {

@@ -18,6 +18,7 @@ struct picture_form {
     bool associated;          /* TIFF: colours are multiplied by alpha */
     int width, height;        /* GIF, WebP: what the picture must measure, 0 otherwise */
     size_t transparency_flag; /* GIF: the byte whose lowest bit makes a colour of frame 1 see-through, or 0 */
+    int frame[4];             /* GIF: left, top, right, bottom of frame 1 */
     uint8_t outside[3];       /* GIF: colour of what frame 1 leaves free */
 };
 int picture_look(struct picture_form *f, const uint8_t *p, size_t n, const char *name);
