@@ -11,7 +11,8 @@ struct eval_cmd {
 };
 #define F(field) offsetof(struct eval_cmd, field)
 #define COMMON_ROWS                                                                                                    \
-    SET_OPTIONS(struct eval_cmd, set), BOOTSTRAP_OPTION(struct eval_cmd, bootstrap), SEED_OPTION(struct eval_cmd, seed)
+    SET_OPTIONS(struct eval_cmd, set), MIX_OPTION(struct eval_cmd, set), BOOTSTRAP_OPTION(struct eval_cmd, bootstrap), \
+        SEED_OPTION(struct eval_cmd, seed)
 static const struct opt retrieval_options[] = {
     COMMON_ROWS,
     {"temperature", 0, OPT_REAL, F(temperature), "0", 0, 1000, NULL, "X",
@@ -41,6 +42,8 @@ static json_t *add_source(json_t *o, const struct set *s)
     json_object_set_new(o, "model", json_string(s->model));
     json_object_set_new(o, "data", json_string(s->data));
     json_object_set_new(o, "protocol", json_string(s->protocol));
+    if (json_object_get(s->json, "mixed"))
+        json_object_set(o, "mixed", json_object_get(s->json, "mixed"));
     return o;
 }
 

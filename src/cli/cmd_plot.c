@@ -35,6 +35,22 @@ static int list_figures(const struct cli *c)
     return c->json ? cli_put_json(json_pack("{s:o}", "figures", o)) : 0;
 }
 
+/* A mixture of two models' vectors says so inside the figure. */
+static int put_svg(const char *path, const struct str *svg, const struct set *s)
+{
+    const char *root = strstr(svg->s, "<svg"), *end = root ? strchr(root, '>') : NULL;
+    struct str b = {0};
+    if (!end || !json_object_get(s->json, "mixed"))
+        return atomic_put(path, svg->s, svg->n);
+    str_add_n(&b, svg->s, (size_t)(end + 1 - svg->s));
+    str_add(&b, "<metadata>");
+    str_add_xml(&b, s->model);
+    str_add(&b, "</metadata>%s", end + 1);
+    int rc = b.failed ? err_set(ERR_MEMORY, "no memory for %s", path) : atomic_put(path, b.s, b.n);
+    str_free(&b);
+    return rc;
+}
+
 static int draw(const struct plot_cmd *o, const char *name, int needs, const struct set *s)
 {
     char base[2048];
@@ -58,7 +74,7 @@ static int draw(const struct plot_cmd *o, const char *name, int needs, const str
     if (rc == 0 && (svg.failed || tsv.failed))
         rc = err_set(ERR_MEMORY, "no memory for figure \"%s\"", name);
     if (rc == 0)
-        rc = atomic_put(o->out, svg.s, svg.n);
+        rc = put_svg(o->out, &svg, s);
     if (rc == 0 && o->tsv)
         rc = atomic_put(o->tsv, tsv.s ? tsv.s : "", tsv.n);
     str_free(&svg);
@@ -85,7 +101,9 @@ static int run(struct cli *c)
         TRY(path_check_output(o->tsv, o->force));
     c->args.v++; /* what follows the name is the set */
     c->args.n--;
-    TRY(cli_set(c, &o->set, &s));
+    struct set_opt which = o->set;
+    which.force = o->force;
+    TRY(cli_set(c, &which, &s));
     int rc = draw(o, name, needs, s);
     set_close(&s);
     TRY(rc);

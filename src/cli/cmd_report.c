@@ -65,7 +65,9 @@ static int run(struct cli *c)
     struct set *s = NULL;
     TRY(cli_need(c, o->out, "--out"));
     TRY(path_check_output(o->out, o->force));
-    TRY(cli_set(c, &o->set, &s));
+    struct set_opt which = o->set;
+    which.force = o->force;
+    TRY(cli_set(c, &which, &s));
     log_info("measuring %lld pictures and %lld captions", (long long)s->image.n, (long long)s->text.n);
     int rc = eval_retrieval(s, 0, &opt, &r[0]);
     if (rc == 0)

@@ -23,7 +23,8 @@ static const struct opt options[] = {
     {"side", 0, OPT_CHOICE, F(side), "image", 0, 0, "image|text", NULL, "look among pictures or among captions"},
     PATH_OPTION("out", struct search_opt, out, "FILE.html", "write the hits as a page with thumbnails"),
     PATH_OPTION("path-base", struct search_opt, path_base, "DIR", "folder that the set's picture paths start from"),
-    FORCE_OPTION(struct search_opt, force),
+    {"force", 'f', OPT_BOOL, F(force), NULL, 0, 0, NULL, NULL,
+     "replace an existing output; search with another model than the set's, which the answer says"},
     ENGINE_OPTIONS(struct search_opt, engine),
     {0},
 };
@@ -32,11 +33,26 @@ static const struct opt options[] = {
 /* ---- the query's vector
  * ------------------------------------------------------------------------------------------------------ */
 
-static int through_model(const struct search_opt *o, const struct set *s, struct model *m, bool low, float *query)
+/* Two fingerprints never mix, unless that is what is wanted: then *mixed, "" before, names both and goes into the
+ * answer. */
+static int check_model(const struct search_opt *o, const struct set *s, const struct model *m, char mixed[512])
 {
     char print[65];
     TRY(model_fingerprint(m, print));
-    TRY(set_check_fingerprint(s, m->name, print));
+    int rc = set_check_fingerprint(s, m->name, print);
+    if (rc != ERR_MISMATCH || !o->force)
+        return rc;
+    err_clear();
+    snprintf(mixed, 512, "mixed: set of %.160s (%.16s), query of %.160s (%.16s)", s->model, s->fingerprint, m->name,
+             print);
+    log_warn("%s; the scores mean nothing but this mixture", mixed);
+    return 0;
+}
+
+static int through_model(const struct search_opt *o, const struct set *s, struct model *m, bool low, float *query,
+                         char mixed[512])
+{
+    TRY(check_model(o, s, m, mixed));
     if (m->embed != s->width)
         FAIL(ERR_MISMATCH,
              "set \"%s\" has vectors of width %lld, model \"%s\" makes %lld: use the model that made the set", s->path,
@@ -59,7 +75,7 @@ static int through_model(const struct search_opt *o, const struct set *s, struct
     return rc;
 }
 
-static int make_query(const struct search_opt *o, const struct set *s, float *query)
+static int make_query(const struct search_opt *o, const struct set *s, float *query, char mixed[512])
 {
     const struct engine *e;
     struct model *m = NULL;
@@ -77,7 +93,7 @@ static int make_query(const struct search_opt *o, const struct set *s, float *qu
         FAIL(ERR_USAGE, "--model is missing, and set \"%s\" does not say which model made it", s->path);
     TRY(cli_engine(&o->engine, &e, &low));
     TRY(model_open(&m, name, e));
-    int rc = through_model(o, s, m, low, query);
+    int rc = through_model(o, s, m, low, query, mixed);
     model_close(&m);
     return rc;
 }
@@ -107,7 +123,7 @@ static const char *caption_of(const struct set *s, int64_t row)
     return NULL;
 }
 
-static int put_json(const struct set *s, bool text, const struct hit *hits, int64_t n)
+static int put_json(const struct set *s, bool text, const struct hit *hits, int64_t n, const char *mixed)
 {
     json_t *list = json_array();
     for (int64_t i = 0; list && i < n; i++) {
@@ -119,7 +135,8 @@ static int put_json(const struct set *s, bool text, const struct hit *hits, int6
             FAIL(ERR_MEMORY, "no memory for the hits, or a name among them is not UTF-8");
         }
     }
-    return cli_put_json(json_pack("{s:s, s:o}", "side", text ? "text" : "image", "hits", list));
+    return cli_put_json(
+        json_pack("{s:s, s:o, s:s*}", "side", text ? "text" : "image", "hits", list, "mixed", *mixed ? mixed : NULL));
 }
 
 static void print_hits(const struct set *s, bool text, const struct hit *hits, int64_t n)
@@ -139,7 +156,7 @@ static void print_hits(const struct set *s, bool text, const struct hit *hits, i
 }
 
 static int write_grid(struct cli *c, const struct search_opt *o, const struct set *s, bool text, const struct hit *hits,
-                      int64_t n)
+                      int64_t n, const char *mixed)
 {
     char base[2048];
     struct grid_hit *list = arena_calloc(c->arena, (size_t)n + 1, sizeof *list);
@@ -154,13 +171,14 @@ static int write_grid(struct cli *c, const struct search_opt *o, const struct se
                             .force = o->force,
                             .query = o->text,
                             .query_image = o->image,
-                            .model = s->model,
+                            .model = *mixed ? mixed : s->model,
                             .path_base = cli_set_base(s, o->path_base, base, sizeof base)};
     return grid_write_html(&grid, list, n);
 }
 
 static int answer(struct cli *c, const struct search_opt *o, const struct set *s)
 {
+    char mixed[512] = "";
     bool text = !strcmp(o->side, "text"), self = !o->text && !o->image && !strcmp(o->of, o->side);
     const struct set_side *side = text ? &s->text : &s->image;
     int64_t k = o->k + self < side->n ? o->k + self : side->n, n = 0;
@@ -171,17 +189,19 @@ static int answer(struct cli *c, const struct search_opt *o, const struct set *s
     if (side->n == 0)
         FAIL(ERR_DATA, "set \"%s\" has no %s to search; try --side %s", s->path, text ? "captions" : "pictures",
              text ? "image" : "text");
-    TRY(make_query(o, s, query));
+    TRY(make_query(o, s, query, mixed));
     TRY(space_topk(query, 1, side->x, side->n, s->width, k, hits));
     for (int64_t i = 0; i < k && n < o->k; i++) /* a row finds itself first: that is no news */
         if (hits[i].row >= 0 && !(self && hits[i].row == o->row))
             hits[n++] = hits[i];
     if (o->out) {
-        TRY(write_grid(c, o, s, text, hits, n));
+        TRY(write_grid(c, o, s, text, hits, n, mixed));
         log_info("page: %s", o->out);
     }
     if (c->json)
-        return put_json(s, text, hits, n);
+        return put_json(s, text, hits, n, mixed);
+    if (*mixed)
+        printf("%s\n", mixed);
     print_hits(s, text, hits, n);
     return 0;
 }
