@@ -12,7 +12,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     const uint8_t *part;
     size_t n_part;
     fuzz_put_parts(data, n, names, (int)ARRAY_LEN(names));
-    int rc = tokenizer_open(&t, fuzz_dir());
+    int rc = tokenizer_open(&t, fuzz_dir(), NULL);
     if (rc == 0 && fuzz_part(data, n, 2, &part, &n_part)) {
         int32_t *ids = NULL;
         int64_t n_ids = 0, vocab = tokenizer_info(t).vocab_size;

@@ -7,7 +7,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     static const char *const names[] = {"tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"};
     struct tokenizer *t = NULL;
     fuzz_put_parts(data, n, names, (int)ARRAY_LEN(names));
-    int rc = tokenizer_open(&t, fuzz_dir());
+    int rc = tokenizer_open(&t, fuzz_dir(), NULL);
     if (rc == 0) {
         int64_t vocab = tokenizer_info(t).vocab_size;
         int32_t ids[16];

@@ -48,6 +48,8 @@ static int copy_field(struct arena *a, const json_t *o, const char *key, const c
 {
     const char *s = NULL;
     TRY(json_field_str(o, key, true, &s, where));
+    if (strlen(s) > 64)
+        FAIL(ERR_DATA, "%s: normalizer: \"%s\" of %zu bytes, expected at most 64 bytes", where, key, strlen(s));
     *out = arena_strdup(a, s);
     return *out ? 0 : ERR_MEMORY;
 }
