@@ -513,16 +513,17 @@ static int stamp_mixed(struct set *s, const struct maker m[2])
     return 0;
 }
 
-static int settle_makers(struct set *s, const char *const paths[2], bool mix, struct maker m[2])
+static bool two_makers(const struct maker m[2])
+{
+    return m[0].fingerprint[0] && m[1].fingerprint[0] && strcmp(m[0].fingerprint, m[1].fingerprint) != 0;
+}
+
+static int check_makers(const char *const paths[2], bool mix, struct maker m[2])
 {
     for (int i = 0; i < 2; i++)
         TRY(find_maker(&m[i], paths[i]));
-    if (!m[0].fingerprint[0] || !m[1].fingerprint[0])
+    if (!two_makers(m) || mix)
         return 0;
-    if (strcmp(m[0].fingerprint, m[1].fingerprint) == 0)
-        return take_maker(s, &m[0]);
-    if (mix)
-        return stamp_mixed(s, m);
     FAIL(ERR_MISMATCH,
          "%s was made by model \"%.80s\" (fingerprint %.16s), but %s by model \"%.80s\" (fingerprint %.16s): their "
          "vectors cannot be compared; take both sides of one model, or --force to measure the mixture, which every "
@@ -533,12 +534,16 @@ static int settle_makers(struct set *s, const char *const paths[2], bool mix, st
 int set_open_npy_mixed(struct set **out, const char *images, const char *texts, const char *pairs, bool mix)
 {
     struct set *s = NULL;
-    struct maker m[2] = {{0}, {0}};
+    struct maker m[2] = {{.model = "", .fingerprint = ""}, {.model = "", .fingerprint = ""}};
     const char *paths[2] = {images, texts};
     TRY(set_new(&s, images));
-    int rc = read_npy_files(s, paths, pairs);
+    int rc = check_makers(paths, mix, m);
     if (rc == 0)
-        rc = settle_makers(s, paths, mix, m);
+        rc = read_npy_files(s, paths, pairs);
+    if (rc == 0 && two_makers(m))
+        rc = stamp_mixed(s, m);
+    else if (rc == 0 && m[0].fingerprint[0] && m[1].fingerprint[0])
+        rc = take_maker(s, &m[0]);
     for (int i = 0; i < 2; i++)
         json_decref(m[i].json);
     if (rc < 0) {

@@ -200,6 +200,12 @@ static int check_config(const json_t *saved, const json_t *now, const char *dir)
         json_t *old = json_object_get(saved, key);
         if (old && json_equal(old, value))
             continue;
+        if (old && !strcmp(key, "model_fingerprint"))
+            FAIL(ERR_MISMATCH,
+                 "%s was made from another model (fingerprint %.16s) than the one given (fingerprint %.16s): a run "
+                 "goes on "
+                 "with its own; give that one, or start a new --out",
+                 dir, json_string_value(old) ? json_string_value(old) : "unknown", json_string_value(value));
         char *a = old ? json_dumps(old, JSON_ENCODE_ANY) : NULL, *b = json_dumps(value, JSON_ENCODE_ANY);
         int rc = err_set(
             ERR_USAGE,
