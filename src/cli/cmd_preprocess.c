@@ -1,23 +1,33 @@
 /* cli/cmd_preprocess.c: the float tensor [n,3,h,w] that the picture tower would see, for comparing with other
- * libraries. */
+ * libraries. With --model the model's files say how pictures are prepared; without one, --size and --variant name one
+ * of the two published ways with OpenAI's numbers. */
 #include "cli/cli.h"
 
 #include <string.h>
 
 struct preprocess_opt {
-    const char *model, *out;
-    bool force;
+    const char *model, *out, *variant, *sixteen_bit;
+    int64_t size;
+    bool exif, force;
 };
+#define F(field) offsetof(struct preprocess_opt, field)
 static const struct opt options[] = {
     PATH_OPTION("model", struct preprocess_opt, model, "DIR",
                 "a model folder or name, or a folder with preprocessor_config.json"),
+    {"size", 0, OPT_INT, F(size), NULL, 0, 65535, NULL, "N", "without a model: N x N pixels, OpenAI's mean and std"},
+    {"variant", 0, OPT_CHOICE, F(variant), NULL, 0, 0, "hf|openai", NULL,
+     "RGB before resizing (hf) or after it (openai, open_clip); docs/pixels.md"},
+    {"sixteen-bit", 0, OPT_CHOICE, F(sixteen_bit), NULL, 0, 0, "pillow|high_byte", NULL,
+     "gray of 16 bits: clipped, as the references do, or its high byte"},
+    {"exif", 0, OPT_BOOL, F(exif), NULL, 0, 0, NULL, NULL, "turn pictures by their EXIF orientation first"},
     PATH_OPTION("out", struct preprocess_opt, out, "F.npy", "the array to write"),
     FORCE_OPTION(struct preprocess_opt, force),
     {0},
 };
 
-/* preprocessor_config.json; without one CLIP's values for the size in config.json. */
-static int find_preprocess(const char *model, struct preprocess *p)
+/* preprocessor_config.json, or preprocess_cfg of open_clip; without either CLIP's values for the size in config.json.
+ */
+static int read_model(const char *model, struct preprocess *p)
 {
     char dir[2048], path[2100];
     json_t *config = NULL;
@@ -31,15 +41,39 @@ static int find_preprocess(const char *model, struct preprocess *p)
     TRY(path_join(path, sizeof path, dir, "preprocessor_config.json"));
     if (path_exists(path))
         return preprocess_read(p, dir);
-    TRY(path_join(path, sizeof path, dir, "config.json"));
+    TRY(path_join(path, sizeof path, dir, "open_clip_config.json"));
+    bool open_clip = path_exists(path);
+    if (!open_clip)
+        TRY(path_join(path, sizeof path, dir, "config.json"));
     if (!path_exists(path))
-        FAIL(ERR_DATA, "%s: neither preprocessor_config.json nor config.json is there", dir);
+        FAIL(ERR_DATA, "%s: none of preprocessor_config.json, open_clip_config.json and config.json is there", dir);
     TRY(json_read_file(&config, path));
-    int rc = json_field_int(json_object_get(config, "vision_config"), "image_size", true, 1, limit_get(LIMIT_SIDE),
-                            &size, path);
+    const json_t *vision = json_object_get(open_clip ? json_object_get(config, "model_cfg") : config,
+                                           open_clip ? "vision_cfg" : "vision_config");
+    int rc = json_field_int(vision, "image_size", true, 1, limit_get(LIMIT_SIDE), &size, path);
+    if (rc == 0 && open_clip)
+        rc = preprocess_read_open_clip(p, json_object_get(config, "preprocess_cfg"), (int)size, path);
+    else if (rc == 0)
+        preprocess_clip(p, (int)size);
     json_decref(config);
-    TRY(rc);
-    preprocess_clip(p, (int)size);
+    return rc;
+}
+
+static int find_preprocess(const struct preprocess_opt *o, struct preprocess *p)
+{
+    if (!o->model && (!o->size || !o->variant))
+        FAIL(ERR_USAGE, "expected --model DIR, or --size N and --variant hf or openai");
+    if (o->model && (o->size || o->variant))
+        FAIL(ERR_USAGE, "--size and --variant are the model's own with --model; give one or the other");
+    if (o->model)
+        TRY(read_model(o->model, p));
+    else
+        preprocess_clip(p, (int)o->size);
+    if (o->variant)
+        p->path = !strcmp(o->variant, "openai") ? PICTURE_OPENAI : PICTURE_HF;
+    if (o->sixteen_bit)
+        p->gray16 = !strcmp(o->sixteen_bit, "high_byte") ? GRAY16_HIGH_BYTE : GRAY16_CLIP;
+    p->exif = p->exif || o->exif;
     return 0;
 }
 
@@ -56,13 +90,12 @@ static int run(struct cli *c)
     struct preprocess p = {0};
     struct npy_writer *w = NULL;
     TRY(cli_words(c, 1, INT32_MAX, "a picture"));
-    TRY(cli_need(c, o->model, "--model"));
     TRY(cli_need(c, o->out, "--out"));
     TRY(path_check_output(o->out, o->force));
-    TRY(find_preprocess(o->model, &p));
+    TRY(find_preprocess(o, &p));
     if (!p.crop_width || !p.crop_height)
         FAIL(ERR_DATA, "%s: the preprocessing has no fixed size (no crop), so pictures cannot share one array",
-             o->model);
+             o->model ? o->model : "--size");
     const int64_t shape[3] = {3, p.crop_height, p.crop_width};
     float *pixels = mem_calloc(3 * (size_t)p.crop_height, (size_t)p.crop_width * sizeof *pixels);
     int rc = pixels ? npy_writer_open(&w, o->out, DT_F32, 3, shape) : ERR_MEMORY;
@@ -84,7 +117,7 @@ static int run(struct cli *c)
 const struct command command_preprocess = {
     .name = "preprocess",
     .summary = "pictures to the float tensor that the encoder would see",
-    .usage = "--model DIR IMAGE... --out F.npy",
+    .usage = "(--model DIR | --size N --variant hf|openai) IMAGE... --out F.npy",
     .example = "meridian preprocess --model emoji cat.png dog.png --out pixels.npy",
     .options = options,
     .size = sizeof(struct preprocess_opt),
