@@ -24,6 +24,7 @@ struct layout {
 
 struct work {
     const struct preprocess *p;
+    const char *name; /* for messages; those of the decoder name the file themselves */
     float *out;
     struct image head;   /* of what is resized: channels, mode */
     struct image source; /* of what comes */
@@ -151,7 +152,7 @@ static int on_begin(void *ctx, const struct image *head)
 {
     struct work *w = ctx;
     const struct preprocess *p = w->p;
-    TRY(lay_out(&w->at, p, head));
+    TRY_IN(lay_out(&w->at, p, head), "preparing %s", w->name);
     bool resized = w->at.width != head->width || w->at.height != head->height;
     bool own_mode = p->path == PICTURE_OPENAI, alpha = head->mode == IMAGE_PLAIN && head->channels % 2 == 0;
     struct resize_plan plan = {.in_width = head->width,
@@ -276,7 +277,7 @@ static int finish(struct work *w, int rc)
 
 static int apply_turned(const struct preprocess *p, const struct image *im, float *out)
 {
-    struct work w = {.p = p, .out = out};
+    struct work w = {.p = p, .name = "a picture", .out = out};
     BUG_ON(p->crop_width < 1 || p->crop_height < 1);
     int rc = on_begin(&w, im);
     if (rc == 0)
@@ -313,7 +314,7 @@ static int apply_read(const struct preprocess *p, struct image *im, float *out)
 
 int preprocess_file(const struct preprocess *p, const char *path, float *out)
 {
-    struct work w = {.p = p, .out = out};
+    struct work w = {.p = p, .name = path, .out = out};
     struct image im = {0};
     BUG_ON(p->crop_width < 1 || p->crop_height < 1);
     if (p->exif) {
@@ -321,13 +322,12 @@ int preprocess_file(const struct preprocess *p, const char *path, float *out)
         return apply_read(p, &im, out);
     }
     int rc = image_decode(&(struct image_sink){on_begin, on_rows, &w}, path);
-    TRY_IN(finish(&w, rc), "preparing %s", path);
-    return 0;
+    return finish(&w, rc);
 }
 
 int preprocess_memory(const struct preprocess *p, const void *bytes, size_t n, const char *name, float *out)
 {
-    struct work w = {.p = p, .out = out};
+    struct work w = {.p = p, .name = name, .out = out};
     struct image im = {0};
     BUG_ON(p->crop_width < 1 || p->crop_height < 1);
     if (p->exif) {
@@ -335,6 +335,5 @@ int preprocess_memory(const struct preprocess *p, const void *bytes, size_t n, c
         return apply_read(p, &im, out);
     }
     int rc = image_decode_memory(&(struct image_sink){on_begin, on_rows, &w}, bytes, n, name);
-    TRY_IN(finish(&w, rc), "preparing %s", name);
-    return 0;
+    return finish(&w, rc);
 }
