@@ -40,13 +40,16 @@ static int need_column(const struct table *t, const char *name, const char *what
     if (c >= 0)
         return c;
     struct str s = {0};
-    for (int i = 0; i < t->n_cols; i++)
+    bool row = false; /* does the first line hold a picture's name instead of a column's? */
+    for (int i = 0; i < t->n_cols; i++) {
         str_add(&s, "%s%s", i ? ", " : "", t->cols[i]);
+        row |= build_is_picture(t->cols[i]);
+    }
     int rc = err_set(ERR_DATA,
                      "%s: no column \"%s\" for the %s, found: %.300s (%s-separated, %d column%s); name yours with %s, "
-                     "or the separator with --csv-separator",
+                     "or the separator with --csv-separator%s",
                      t->path, name, what, s.s ? s.s : "", table_sep_name(t->sep), t->n_cols, t->n_cols == 1 ? "" : "s",
-                     options);
+                     options, row ? "; the first line must name the columns, this one looks like a row" : "");
     str_free(&s);
     return rc;
 }

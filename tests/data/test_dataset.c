@@ -1,6 +1,8 @@
 /* tests/data/test_dataset.c: csv and folder datasets, good and bad. */
 #include "scratch.h"
 
+#include <sys/stat.h>
+
 static struct dataset *open_csv(const char *text, const struct dataset_opt *opt)
 {
     char spec[600];
@@ -166,11 +168,224 @@ static void memory_failures(void **state UNUSED)
     assert_true(failed >= 8);
 }
 
+/* ---- rows that cost themselves ---- */
+
+static void bad_rows(void **state UNUSED)
+{
+    struct dataset *d =
+        open_csv("\xef\xbb\xbf"
+                 "filepath,caption\r\npic/red.png,\"two\nlines, \"\"quoted\"\"\"\r\n"
+                 "pic/red.png,caf\xe9\r\npic/blue.png,\r\n,nobody\r\npic/blue.png,a,b\r\n"
+                 "pic/gone.png,x\r\npic/blue.png,\"q\"uote\r\npic/blue.png, \t \r\npic/blue.png,good\r\n",
+                 NULL);
+    assert_int_equal(d->n_images, 2);
+    assert_int_equal(d->n_texts, 2);
+    assert_string_equal(d->captions[0], "two\nlines, \"quoted\"");
+    assert_string_equal(d->captions[1], "good");
+    assert_int_equal(d->n_refused, 7);
+    assert_int_equal(d->n_listed, 7);
+    assert_int_equal(d->n_missing, 1);
+    assert_non_null(strstr(d->description,
+                           "comma-separated, 2 columns, 6 rows, 2 pictures, 2 captions, 1 pictures missing, "
+                           "6 rows refused"));
+    static const struct {
+        int64_t row;
+        const char *says;
+    } want[] = {{4, "not UTF-8"},        {7, "3 cells, expected 2"},   {9, "behind a closing quote"},
+                {5, "caption is empty"}, {6, "\"filepath\" is empty"}, {8, "no such file"},
+                {10, "caption is empty"}};
+    for (size_t i = 0; i < ARRAY_LEN(want); i++) {
+        assert_int_equal(d->refused[i].row, want[i].row);
+        if (!strstr(d->refused[i].reason, want[i].says))
+            fail_msg("\"%s\" does not say \"%s\"", d->refused[i].reason, want[i].says);
+    }
+    assert_string_equal(d->refused[5].path, "pic/gone.png");
+    dataset_close(&d);
+    csv_refused("filepath,caption\npic/red.png,\xff\n", NULL, ERR_DATA,
+                "none of the rows can be used; 1 left out, for "
+                "example row 2: the line is not UTF-8");
+    csv_refused("filepath,caption\npic/red.png,\"open\npic/blue.png,x\n", NULL, ERR_DATA, "never closed");
+}
+
+static void refused_list_is_bounded(void **state UNUSED)
+{
+    int64_t before = limit_get(LIMIT_REFUSED);
+    must(limit_set("refused", 2));
+    struct dataset *d = open_csv("filepath,caption\npic/red.png,x\na,x\nb,x\nc,x\nd,x\n", NULL);
+    must(limit_set("refused", before));
+    assert_int_equal(d->n_refused, 4);
+    assert_int_equal(d->n_missing, 4);
+    assert_int_equal(d->n_listed, 2);
+    assert_string_equal(d->refused[1].path, "b");
+    dataset_close(&d);
+}
+
+static void separators(void **state UNUSED)
+{
+    static const struct {
+        const char *option, *text, *says;
+    } good[] = {{NULL, "filepath;caption\npic/red.png;x\n", "semicolon-separated"},
+                {NULL, "filepath|caption\npic/red.png|x\n", "pipe-separated"},
+                {"\\t", "filepath\tcaption\npic/red.png\ta, b, c\n", "tab-separated"},
+                {"tab", "filepath\tcaption,x,y,z\tcaption\npic/red.png\ta\tb\n", "tab-separated, 3 columns"},
+                {"comma", "filepath,caption\npic/red.png,a\tb\n", "comma-separated"},
+                {"#", "filepath#caption\npic/red.png#a\n", "#-separated"}};
+    for (size_t i = 0; i < ARRAY_LEN(good); i++) {
+        struct dataset_opt opt = {.separator = good[i].option};
+        struct dataset *d = open_csv(good[i].text, &opt);
+        if (!strstr(d->description, good[i].says))
+            fail_msg("\"%s\" does not say \"%s\"", d->description, good[i].says);
+        assert_int_equal(d->n_pairs, 1);
+        dataset_close(&d);
+    }
+    struct dataset_opt opt = {.separator = "\\t"}; /* open_clip's default, a file with commas */
+    csv_refused("filepath,title\npic/red.png,x\n", &opt, ERR_DATA, "tab-separated, 1 column)");
+    assert_says("--csv-separator");
+    assert_says("--csv-img-key");
+    opt.separator = "two";
+    csv_refused("filepath,title\npic/red.png,x\n", &opt, ERR_USAGE, "expected one character");
+    csv_refused("pic/red.png\ta red thing\npic/blue.png\tx\n", NULL, ERR_DATA, "looks like a row");
+    struct dataset_opt alone = {.caption_column = "none"};
+    struct dataset *d = open_csv("filepath\npic/red.png\npic/blue.png\n", &alone);
+    assert_true(d->n_images == 2 && d->n_texts == 0);
+    dataset_close(&d);
+}
+
+/* ---- where names may lead ---- */
+
+static struct dataset *open_with_root(const char *table, const char *root, bool follow)
+{
+    struct dataset_opt opt = {.images_root = root, .follow = follow};
+    return open_csv(table, &opt);
+}
+
+static void names_stay_below_the_root(void **state UNUSED)
+{
+    char table[2000];
+    put_picture("secret/canary.png", 2, 2, 1, 1, 1);
+    put_picture("root/in/ok.png", 2, 2, 1, 1, 1);
+    assert_int_equal(symlink(in_scratch("secret/canary.png"), in_scratch("root/in/link.png")), 0);
+    assert_int_equal(symlink(in_scratch("secret"), in_scratch("root/way")), 0);
+    assert_int_equal(mkfifo(in_scratch("root/pipe.png"), 0600), 0);
+    put_text("root/.keep", "");
+    snprintf(table, sizeof table,
+             "filepath,caption\nin/ok.png,a\n../secret/canary.png,b\n%s,c\nin/link.png,d\nway/canary.png,e\n"
+             "pipe.png,f\nin,g\n./in/ok.png,h\nin//ok.png,i\nin/../in/ok.png,j\n",
+             in_scratch("secret/canary.png"));
+    struct dataset *d = open_with_root(table, in_scratch("root"), false);
+    assert_int_equal(d->n_images, 1);
+    assert_string_equal(d->image_cells[1], "in/ok.png");
+    assert_int_equal(d->n_refused, 9);
+    assert_int_equal(d->n_missing, 0);
+    assert_non_null(strstr(d->refused[2].reason, "--follow"));
+    assert_non_null(strstr(d->refused[3].reason, "folder \"way\" is a symbolic link"));
+    assert_non_null(strstr(d->refused[4].reason, "device or a pipe"));
+    assert_non_null(strstr(d->refused[5].reason, "is a folder"));
+    dataset_close(&d);
+    d = open_with_root(table, in_scratch("root"), true);
+    assert_int_equal(d->n_images, 3); /* the two links; ".." and absolute names stay refused */
+    dataset_close(&d);
+    d = open_csv(table, NULL); /* a table of one's own, without a root */
+    assert_int_equal(d->n_images, 2);
+    assert_string_equal(d->image_cells[1], "../secret/canary.png");
+    assert_string_equal(d->image_cells[d->n_image_cols + 1], in_scratch("secret/canary.png"));
+    dataset_close(&d);
+    struct dataset_opt opt = {.images_root = "/nowhere/at/all"};
+    csv_refused(table, &opt, ERR_USAGE, "no such folder");
+}
+
+static void folder_links(void **state UNUSED)
+{
+    char spec[600];
+    struct dataset *d = NULL;
+    struct dataset_opt follow = {.follow = true};
+    put_picture("farm/cat/a.png", 2, 2, 1, 2, 3);
+    assert_int_equal(symlink("a.png", in_scratch("farm/cat/b.png")), 0);
+    assert_int_equal(symlink("cat", in_scratch("farm/dog")), 0);
+    snprintf(spec, sizeof spec, "folder:%s", in_scratch("farm"));
+    must(dataset_open(&d, spec, NULL));
+    assert_int_equal(d->n_images, 1);
+    assert_int_equal(d->n_refused, 3);
+    dataset_close(&d);
+    must(dataset_open(&d, spec, &follow));
+    assert_int_equal(d->n_images, 4);
+    dataset_close(&d);
+}
+
+/* ---- prompts ---- */
+
+static void open_prompts(struct dataset **d, const char *names, const char *templates, int code)
+{
+    char spec[600];
+    struct dataset_opt opt = {.classnames = names ? put_text("names.txt", names) : NULL,
+                              .templates = templates ? put_text("templates.txt", templates) : NULL};
+    snprintf(spec, sizeof spec, "folder:%s", in_scratch("wnids"));
+    int rc = dataset_open(d, spec, &opt);
+    if (rc != code)
+        fail_msg("%d instead of %d: %s", rc, code, err_text());
+}
+
+static void folder_prompts(void **state UNUSED)
+{
+    struct dataset *d = NULL;
+    put_picture("wnids/n01/a.png", 2, 2, 1, 2, 3);
+    put_picture("wnids/n02/b.png", 2, 2, 1, 2, 3);
+    open_prompts(&d, "tench\r\ngoldfish\n", "a photo of a {}.\n\nart of the {c}\n{}\n", 0);
+    assert_int_equal(d->n_texts, 6);
+    assert_string_equal(d->captions[0], "a photo of a tench.");
+    assert_string_equal(d->captions[4], "art of the goldfish");
+    assert_string_equal(dataset_text_cell(d, 0, "kind"), "caption");
+    assert_string_equal(dataset_text_cell(d, 2, "kind"), "name");
+    assert_string_equal(dataset_image_cell(d, 0, "label"), "n01");
+    dataset_close(&d);
+    open_prompts(&d, "n02\tthe second\nn01\tthe first\n", NULL, 0);
+    assert_string_equal(d->captions[0], "the first");
+    dataset_close(&d);
+    open_prompts(&d, "tench\n", NULL, ERR_DATA);
+    assert_says("1 names for 2 class folders");
+    open_prompts(&d, NULL, "no hole\n", ERR_DATA);
+    assert_says("neither {} nor {c}");
+    open_prompts(&d, NULL, "caf\xe9 {}\n", ERR_DATA);
+    assert_says("line 1 is not UTF-8");
+    assert_null(d);
+}
+
+static void says_what_a_path_is(void **state UNUSED)
+{
+    struct dataset *d = NULL;
+    put_text("cr/img_emb/img_emb_0.npy", "");
+    put_text("plain/x.tsv", "");
+    char spec[600];
+    snprintf(spec, sizeof spec, "clip-retrieval:%s", in_scratch("cr"));
+    assert_int_equal(dataset_open(&d, spec, NULL), ERR_USAGE);
+    assert_says("holds vectors, not pictures");
+    snprintf(spec, sizeof spec, "folder:%s", in_scratch("cr"));
+    assert_int_equal(dataset_open(&d, spec, NULL), ERR_USAGE);
+    assert_says("holds vectors, not pictures");
+    assert_int_equal(dataset_open(&d, in_scratch("plain/x.tsv"), NULL), ERR_USAGE);
+    assert_says("did you mean \"csv:");
+    assert_int_equal(dataset_open(&d, in_scratch("plain"), NULL), ERR_USAGE);
+    assert_says("did you mean \"folder:");
+    const char *help;
+    for (int i = 0; dataset_kind_at(i, &help); i++)
+        assert_true(*help);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(csv_reads), cmocka_unit_test(csv_options),     cmocka_unit_test(csv_bad),
-        cmocka_unit_test(folders),   cmocka_unit_test(memory_failures),
+        cmocka_unit_test(csv_reads),
+        cmocka_unit_test(csv_options),
+        cmocka_unit_test(csv_bad),
+        cmocka_unit_test(bad_rows),
+        cmocka_unit_test(refused_list_is_bounded),
+        cmocka_unit_test(separators),
+        cmocka_unit_test(names_stay_below_the_root),
+        cmocka_unit_test(folders),
+        cmocka_unit_test(folder_links),
+        cmocka_unit_test(folder_prompts),
+        cmocka_unit_test(says_what_a_path_is),
+        cmocka_unit_test(memory_failures),
     };
     return cmocka_run_group_tests(tests, make_pictures, scratch_remove);
 }
