@@ -16,7 +16,9 @@
 #include <math.h>
 #include <string.h>
 
-enum { BEAM_MAX = 64 };
+/* GRAIN: pictures at once. Their keys and values (42 MB a picture in a BLIP of base size) are held through the search.
+ */
+enum { BEAM_MAX = 64, GRAIN = MODEL_GRAIN / 2 };
 
 /* ---- what is asked for ---- */
 
@@ -262,7 +264,7 @@ static int beam_step(struct search *s, struct beams *b, const struct tensor *log
  */
 static int forget_finished(struct search *s)
 {
-    int32_t rows[MODEL_GRAIN];
+    int32_t rows[GRAIN];
     int64_t n = 0, was = s->n_seen;
     for (int64_t i = 0; i < was; i++)
         n += !s->seen[i]->done;
@@ -290,6 +292,7 @@ static int forget_finished(struct search *s)
 static int step(struct search *s, int64_t length)
 {
     int64_t width = 1, max = s->opt.max_length;
+    TRY(signal_check());
     TRY(forget_finished(s));
     for (int64_t i = 0; i < s->n_seen; i++)
         width = s->seen[i]->n_live > width ? s->seen[i]->n_live : width;
@@ -358,8 +361,8 @@ int model_caption(struct model *m, const float *pixels, int64_t n, const struct 
         rc = model_plain_tape(m, low, &s.t);
     if (rc == 0)
         rc = arena_open(&s.arena, "captions");
-    for (int64_t i = 0; rc == 0 && i < n; i += MODEL_GRAIN) {
-        int64_t k = n - i < MODEL_GRAIN ? n - i : MODEL_GRAIN, max = s.opt.max_length;
+    for (int64_t i = 0; rc == 0 && i < n; i += GRAIN) {
+        int64_t k = n - i < GRAIN ? n - i : GRAIN, max = s.opt.max_length;
         rc = chunk(&s, pixels + i * each, i, k);
         for (int64_t j = 0; rc == 0 && j < k; j++) {
             const struct said *best = &s.pictures[j].kept[0];
