@@ -99,8 +99,6 @@ static int clip_build(struct model *m, const json_t *config, const char *where)
     if (!c)
         return ERR_MEMORY;
     TRY(clip_read_config(m, c, config, m->image_size, where));
-    if (m->image_size)
-        TRY(clip_put_image_size(m->config, m->layout, m->image_size));
     c->vision.has_class = c->vision.has_pre = c->vision.has_post = true;
     c->vision.norm_pre.eps = c->vision.norm_post.eps = c->vision.tower.eps;
     c->text.norm_final.eps = c->text.tower.eps;

@@ -11,8 +11,6 @@ extern const struct model_family family_clip;
 bool clip_accepts(enum layout l, const json_t *config);
 int clip_read_config(struct model *m, struct clip *c, const json_t *config, int64_t image, const char *where);
 int clip_write_config(const struct model *m, enum layout l, json_t **out);
-/* The configuration that is kept, and saved, takes the size of pictures that was asked for. */
-int clip_put_image_size(json_t *config, enum layout l, int64_t size);
 
 /* clip_fields.c */
 struct config_field {

@@ -20,18 +20,6 @@ bool clip_accepts(enum layout l, const json_t *config)
     return l == LAYOUT_OPENAI || (type && !strcmp(type, "clip"));
 }
 
-int clip_put_image_size(json_t *config, enum layout l, int64_t size)
-{
-    json_t *o = config;
-    if (l == LAYOUT_OPEN_CLIP)
-        o = json_object_get(json_object_get(config, "model_cfg"), "vision_cfg");
-    else if (l == LAYOUT_HF)
-        o = json_object_get(config, "vision_config");
-    if (json_object_set_new(o, l == LAYOUT_OPENAI ? "image_resolution" : "image_size", json_integer(size)) < 0)
-        FAIL(ERR_MEMORY, "no memory for the configuration");
-    return 0;
-}
-
 /* ---- HuggingFace ---- */
 
 /* A section with what transformers leaves out: values of its own defaults. An object KEY_dict, a relic of 2022, wins

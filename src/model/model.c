@@ -4,6 +4,7 @@
 
 #include "model/blip.h"
 #include "model/clip.h"
+#include "model/coca.h"
 #include "model/siglip.h"
 #include "model/param.h"
 
@@ -97,6 +98,22 @@ static int unknown_family(enum layout l, const json_t *config, const char *where
     return rc;
 }
 
+/* The configuration that is kept, and saved, takes the size of pictures that was asked for. */
+static int keep_image_size(const struct model *m, int64_t asked, const char *where)
+{
+    json_t *o = m->config;
+    if (m->image_size != asked)
+        FAIL(ERR_UNSUPPORTED, "%s: pictures of %lld were asked for, the family %s takes %lld", where, (long long)asked,
+             m->family->name, (long long)m->image_size);
+    if (m->layout == LAYOUT_OPEN_CLIP)
+        o = json_object_get(json_object_get(o, "model_cfg"), "vision_cfg");
+    else if (m->layout == LAYOUT_HF)
+        o = json_object_get(o, "vision_config");
+    if (json_object_set_new(o, m->layout == LAYOUT_OPENAI ? "image_resolution" : "image_size", json_integer(asked)) < 0)
+        FAIL(ERR_MEMORY, "%s: no memory for the configuration", where);
+    return 0;
+}
+
 /* A model without memory for its weights yet. image_size 0: the configuration's. */
 static int make(struct model **out, enum layout l, const json_t *config, int64_t image_size, const char *where,
                 const struct engine *e)
@@ -116,6 +133,8 @@ static int make(struct model **out, enum layout l, const json_t *config, int64_t
     m->image_size = image_size;
     m->config = json_deep_copy(config);
     rc = m->config ? f->build(m, config, where) : err_set(ERR_MEMORY, "%s: no memory for the configuration", where);
+    if (rc == 0 && image_size)
+        rc = keep_image_size(m, image_size, where);
     if (rc == 0)
         rc = f->bind(m, l, &m->params);
 out:
