@@ -112,6 +112,12 @@ struct engine_opt {
         name, 0, OPT_STR, offsetof(S, field), NULL, 0, 0, NULL, meta, help                                             \
     }
 
+#define IMAGE_SIZE_OPTION(S, field)                                                                                    \
+    {                                                                                                                  \
+        "image-size", 0, OPT_INT, offsetof(S, field), "0", 0, 8192, NULL, "N",                                         \
+            "side of the pictures, other than the model's; its position embeddings are interpolated"                   \
+    }
+
 int cli_engine(const struct engine_opt *o, const struct engine **e, bool *low);
 
 /* The set a measuring command works on: the folder named as its only word, or --images A.npy --texts B.npy [--pairs

@@ -8,7 +8,7 @@
 struct encode_opt {
     const char *model, *data, *out, *split, *dtype_out, *shard;
     struct opt_list images, texts;
-    int64_t batch, loaders, shard_rows, memory;
+    int64_t batch, loaders, shard_rows, memory, image_size;
     bool force, resume;
     struct dataset_opt which;
     struct engine_opt engine;
@@ -37,6 +37,7 @@ static const struct opt options[] = {
     {"resume", 0, OPT_BOOL, F(resume), NULL, 0, 0, NULL, NULL, "go on with unfinished work (done without asking, too)"},
     {"force", 'f', OPT_BOOL, F(force), NULL, 0, 0, NULL, NULL,
      "replace an existing output, and unfinished work with other options"},
+    IMAGE_SIZE_OPTION(struct encode_opt, image_size),
     ENGINE_OPTIONS(struct encode_opt, engine),
     {0},
 };
@@ -334,7 +335,7 @@ static int run(struct cli *c)
             TRY(path_check_output(o->out, o->force));
     }
     TRY(cli_engine(&o->engine, &e, &low));
-    TRY(model_open(&m, o->model, e));
+    TRY(model_open_opt(&m, o->model, &(struct model_opt){.image_size = o->image_size}, e));
     int rc;
     if (words)
         rc = encode_words(c, o, m, low);

@@ -11,7 +11,7 @@
 struct train_cmd {
     const char *model, *data, *split, *val_split, *loss, *out;
     struct opt_list loss_opt;
-    int64_t eval_every, val_limit;
+    int64_t eval_every, val_limit, image_size;
     bool resume, force;
     struct dataset_opt which;
     struct engine_opt engine;
@@ -36,6 +36,7 @@ static const struct opt options[] = {
     {"resume", 0, OPT_BOOL, F(resume), NULL, 0, 0, NULL, NULL,
      "go on from RUN's newest checkpoint, with RUN's options"},
     FORCE_OPTION(struct train_cmd, force),
+    IMAGE_SIZE_OPTION(struct train_cmd, image_size),
     ENGINE_OPTIONS(struct train_cmd, engine),
     {0},
 };
@@ -172,7 +173,8 @@ static int prepare(struct job *j)
     struct train_cmd *o = j->o;
     struct dataset_opt which = o->which;
     TRY(cli_engine(&o->engine, &j->e, &j->low));
-    TRY(model_open(&j->m, o->model, j->e));
+    TRY(model_open_opt(&j->m, o->model, &(struct model_opt){.image_size = o->image_size}, j->e));
+    TRY(model_check_space(j->m));
     if (!j->m->tokenizer)
         FAIL(ERR_DATA,
              "%s: the model folder has no tokenizer (vocab.json and merges.txt); meridian init makes a model with one",
