@@ -140,8 +140,9 @@ static int take_sentence(struct coco *c)
         bool raw = !strcmp(json_stream_text(c->s), "raw");
         TRY(json_stream_next(c->s, &e));
         if (raw && e == JSON_EVENT_STRING) {
-            const char *text = json_stream_text(c->s); /* not UTF-8: refused with its row, later */
-            TRY(names_add(&c->r.raw, json_stream_text_ok(c->s) ? text : "\xff", strlen(text)));
+            /* not UTF-8: a byte that is none stands for it, so that the caption is refused with its row */
+            const char *text = json_stream_text_ok(c->s) ? json_stream_text(c->s) : "\xff";
+            TRY(names_add(&c->r.raw, text, strlen(text)));
             found = true;
         } else {
             TRY(json_stream_skip(c->s, e));
