@@ -50,6 +50,7 @@ struct params {
     struct param *v;
     enum dtype real;
     void *data, *grad; /* slabs [n_slab]; grad NULL until params_want_grad */
+    struct arena *memory; /* both slabs */
 };
 int params_want_grad(struct params *p); /* allocates the gradient slab, sets needs_grad of every trained tensor */
 void params_zero_grad(struct params *p);
@@ -166,7 +167,8 @@ int model_find(char *out, size_t n, const char *name); /* folder of a model path
  * opening, and in training unless this is called (docs/models/clip.md). */
 void model_train_mode(struct model *m, bool training);
 
-/* Unit-length embeddings on the caller's tape. */
+int model_check_space(const struct model *m); /* ERR_UNSUPPORTED when the family has no common space */
+/* Unit-length embeddings on the caller's tape, of a model with a common space. */
 struct tensor *model_encode_image(const struct model *m, struct tensor *pixels);
 struct tensor *model_encode_text(const struct model *m, struct tape *t, const int32_t *ids, int64_t n, int64_t context);
 
@@ -182,6 +184,9 @@ int model_embed_pixels(struct model *m, const float *pixels, int64_t n, bool low
 int model_embed_ids(struct model *m, const int32_t *ids, int64_t n, int64_t context, bool low, float *out);
 /* Captions: tokenizes, sorts by length, embeds. *n_truncated counts captions over the context. */
 int model_embed_texts(struct model *m, const char *const *texts, int64_t n, bool low, float *out, int64_t *n_truncated);
+/* Logit that picture i and text i match, out [n]. ERR_UNSUPPORTED for a family without such a head. */
+int model_match(struct model *m, const float *pixels, const int32_t *ids, int64_t n, int64_t context, bool low,
+                float *out);
 
 /* ---- captions (caption.c) ---- */
 

@@ -113,6 +113,14 @@ static bool begins(const struct params *p, int64_t i)
     return p->v[i].kind != PARAM_ALIAS && (i == 0 || p->v[i - 1].tensor != p->v[i].tensor);
 }
 
+/* Zeros for all weights; out of an arena, which asks for huge pages: hundreds of megabytes are first touched here. */
+static void *slab(struct params *p)
+{
+    if (!p->memory && arena_open(&p->memory, "weights") < 0)
+        return NULL;
+    return arena_calloc(p->memory, (size_t)p->n_slab, dtype_size(p->real));
+}
+
 int params_allocate(struct params *p, enum dtype real)
 {
     const int64_t pad = 16; /* 64 bytes of float: tensors start on cache lines */
@@ -130,7 +138,7 @@ int params_allocate(struct params *p, enum dtype real)
     }
     p->n_slab = (at + pad - 1) / pad * pad;
     p->real = real;
-    p->data = mem_calloc((size_t)p->n_slab, dtype_size(real));
+    p->data = slab(p);
     if (!p->data)
         return ERR_MEMORY;
     for (int64_t i = 0; i < p->n; i++)
@@ -166,8 +174,7 @@ void params_forget(struct params *p)
 
 void params_free(struct params *p)
 {
-    mem_free(p->data);
-    mem_free(p->grad);
+    arena_close(&p->memory);
     mem_free(p->v);
     memset(p, 0, sizeof *p);
 }
@@ -185,7 +192,7 @@ void *params_grad(const struct params *p, const struct param *q)
 int params_want_grad(struct params *p)
 {
     if (!p->grad)
-        p->grad = mem_calloc((size_t)p->n_slab, dtype_size(p->real));
+        p->grad = slab(p);
     if (!p->grad)
         return ERR_MEMORY;
     for (int64_t i = 0; i < p->n; i++)
