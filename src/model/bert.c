@@ -14,9 +14,7 @@
 
 int bert_make(struct bert *b, struct arena *a)
 {
-    if (2 * b->layers > CAPTION_MEMORY_MAX)
-        FAIL(ERR_UNSUPPORTED, "a text decoder of %lld layers, expected at most %d", (long long)b->layers,
-             CAPTION_MEMORY_MAX / 2);
+    BUG_ON(2 * b->layers > CAPTION_MEMORY_MAX);
     b->norm.eps = b->eps;
     b->layer = arena_calloc(a, (size_t)b->layers, sizeof *b->layer);
     if (!b->layer)

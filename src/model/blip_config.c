@@ -33,6 +33,9 @@ static int read_text(struct blip *b, const json_t *config, const char *where)
 {
     struct tower d = {.width = 768, .layers = 12, .heads = 8, .mlp = 3072, .eps = 1e-12, .act = ACT_GELU};
     TRY(tower_read_hf(&d, config, d.eps, where));
+    if (d.layers > CAPTION_MEMORY_MAX / 2)
+        FAIL(ERR_UNSUPPORTED, "%s: field \"num_hidden_layers\" is %lld, expected at most %d in a text tower", where,
+             (long long)d.layers, CAPTION_MEMORY_MAX / 2);
     b->text = (struct bert){.width = d.width,
                             .layers = d.layers,
                             .heads = d.heads,

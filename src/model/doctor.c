@@ -166,6 +166,7 @@ int doctor_write(struct model *m, const char *dir, const char *made_by)
     struct arena *a;
     struct image pictures[N_PICTURES];
     struct values v = {.n_images = N_PICTURES, .n_texts = m->tokenizer ? (int64_t)ARRAY_LEN(default_texts) : 0};
+    TRY(model_check_space(m));
     TRY(path_join(path, sizeof path, dir, DOCTOR_FILE));
     TRY(arena_open(&a, "doctor"));
     json_t *meta = metadata(made_by, v.n_texts);
@@ -292,6 +293,7 @@ int doctor_check(struct model *m, const char *path, struct doctor_report *out)
     const char **texts = NULL;
     struct values v = {0};
     *out = (struct doctor_report){0};
+    TRY(model_check_space(m));
     TRY(st_open(&f, path));
     int rc = arena_open(&a, "doctor");
     if (rc < 0) {

@@ -38,11 +38,17 @@ int model_plain_tape(struct model *m, bool low, struct tape **out)
     return 0;
 }
 
+int model_check_space(const struct model *m)
+{
+    if (m->family->encode_image)
+        return 0;
+    FAIL(ERR_UNSUPPORTED, "%s: a model of the family %s has no common space of pictures and texts",
+         m->path ? m->path : "model", m->family->name);
+}
+
 static int plain_tape(struct model *m, bool low, struct tape **out)
 {
-    if (!m->family->encode_image)
-        FAIL(ERR_UNSUPPORTED, "%s: a model of the family %s has no common space of pictures and texts",
-             m->path ? m->path : "model", m->family->name);
+    TRY(model_check_space(m));
     return model_plain_tape(m, low, out);
 }
 
@@ -53,6 +59,7 @@ int model_embed_pixels(struct model *m, const float *pixels, int64_t n, bool low
     int rc = plain_tape(m, low, &t);
     for (int64_t i = 0; rc == 0 && i < n; i += MODEL_GRAIN) {
         int64_t k = n - i < MODEL_GRAIN ? n - i : MODEL_GRAIN;
+        TRY(signal_check());
         tape_reset(t);
         rc = copy_out(t, model_encode_image(m, model_pixels(m, t, pixels + i * each, k)), k, m->embed,
                       out + i * m->embed);
@@ -67,11 +74,31 @@ int model_embed_ids(struct model *m, const int32_t *ids, int64_t n, int64_t cont
     int rc = plain_tape(m, low, &t);
     for (int64_t i = 0; rc == 0 && i < n; i += CHUNK_TEXTS) {
         int64_t k = n - i < CHUNK_TEXTS ? n - i : CHUNK_TEXTS;
+        TRY(signal_check());
         tape_reset(t);
         rc = copy_out(t, model_encode_text(m, t, ids + i * context, k, context), k, m->embed, out + i * m->embed);
     }
     TRY(rc);
     return check_rows(out, n, m->embed, "text");
+}
+
+int model_match(struct model *m, const float *pixels, const int32_t *ids, int64_t n, int64_t context, bool low,
+                float *out)
+{
+    struct tape *t = NULL;
+    int64_t each = 3 * m->image_size * m->image_size;
+    if (!m->family->match)
+        FAIL(ERR_UNSUPPORTED, "%s: a model of the family %s has no matching head; BLIP for retrieval (blip_itm) has one",
+             m->path ? m->path : "model", m->family->name);
+    TRY(model_plain_tape(m, low, &t));
+    for (int64_t i = 0; i < n; i += MODEL_GRAIN) {
+        int64_t k = n - i < MODEL_GRAIN ? n - i : MODEL_GRAIN;
+        TRY(signal_check());
+        tape_reset(t);
+        struct tensor *x = model_pixels(m, t, pixels + i * each, k);
+        TRY(copy_out(t, m->family->match(m, x, ids + i * context, context), k, 1, out + i));
+    }
+    return check_rows(out, n, 1, "pair");
 }
 
 struct by_length {
@@ -111,6 +138,9 @@ int model_embed_texts(struct model *m, const char *const *texts, int64_t n, bool
         goto out;
     for (int64_t i = 0; i < n; i++) {
         bool cut = false;
+        rc = signal_check();
+        if (rc < 0)
+            goto out;
         rc = tokenizer_encode_context(m->tokenizer, texts[i], context, ids + i * context, &cut);
         if (rc < 0)
             goto out;

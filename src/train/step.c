@@ -34,6 +34,7 @@ struct step {
 int step_open(struct step **out, struct model *m, const struct loss_kind *loss, const void *loss_opt,
               const struct step_opt *opt)
 {
+    TRY(model_check_space(m));
     struct step *s = mem_calloc(1, sizeof *s);
     if (!s)
         return ERR_MEMORY;

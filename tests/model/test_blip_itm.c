@@ -236,7 +236,6 @@ static void test_bad_config(void **state)
         {"vision_config", "patch_size", 7, "divisor"},
         {"vision_config", "image_size", 1000000, "image_size"},
         {"text_config", "num_attention_heads", 5, "divisor"},
-        {"text_config", "num_hidden_layers", 100, "100 layers"},
         {"text_config", "num_hidden_layers", -1, "num_hidden_layers"},
         {"text_config", "vocab_size", 100, "bos_token_id"},
         {"text_config", "sep_token_id", 200, "sep_token_id"},
@@ -245,19 +244,12 @@ static void test_bad_config(void **state)
     for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
         json_t *config = config_of(FOLDER);
         json_object_set_new(json_object_get(config, bad[i].section), bad[i].key, json_integer(bad[i].value));
-        bool layers = !strcmp(bad[i].says, "100 layers");
-        if (layers) {
-            const struct engine *e;
-            struct model *m = NULL;
-            assert_int_equal(engine_open(&e, "ref", 0), 0);
-            assert_int_equal(model_init(&m, config, "config.json", NULL, e, 1), ERR_UNSUPPORTED);
-            assert_non_null(strstr(err_text(), bad[i].says));
-            json_decref(config);
-        } else {
-            refuse(config, ERR_DATA, bad[i].says);
-        }
+        refuse(config, ERR_DATA, bad[i].says);
     }
     json_t *config = config_of(FOLDER);
+    json_object_set_new(json_object_get(config, "text_config"), "num_hidden_layers", json_integer(100));
+    refuse(config, ERR_UNSUPPORTED, "is 100, expected at most 64");
+    config = config_of(FOLDER);
     json_object_set_new(config, "architectures", json_pack("[s]", "BlipForQuestionAnswering"));
     refuse(config, ERR_UNSUPPORTED, "BlipForQuestionAnswering");
     config = config_of(FOLDER);

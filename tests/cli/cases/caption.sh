@@ -44,6 +44,9 @@ m caption --model model pics/p0.png --image-size 47
 tiny mute
 m caption --model mute pics/p0.png
 m encode --model model --image pics/p0.png
+m train --model model --data csv:pics/data.csv --out run
+absent run
+m doctor model --write
 rm model/vocab.txt
 m caption --model model pics/p0.png
 m caption --model model pics/p0.png --json
