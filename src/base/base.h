@@ -277,6 +277,10 @@ void clock_utc(char out[32]);                              /* 2026-11-21T19:30:0
 void signal_catch(void);                                   /* SIGINT and SIGTERM set a flag; a second one kills */
 bool signal_caught(void);
 int signal_check(void);                                    /* 0, or ERR_INTERRUPTED with a message */
+/* For a library, which catches no signals: from signal_watch on, this thread's checks fail once any thread or signal
+ * handler has called signal_interrupt; interruptions before it do not count. */
+void signal_watch(void);
+void signal_interrupt(void);
 
 /* A pool of loader threads (rooms io and data only; compute threads belong to room kernel). */
 struct pool;

@@ -1,5 +1,6 @@
 /* model/model.c: opening, making, saving a model folder; the family is chosen by config.json. A folder is read whole or
  * refused: config, weights, tokenizer and preprocessing must agree with each other. */
+#define _GNU_SOURCE /* dladdr1: which library is this code part of */
 #include "model/model.h"
 
 #include "model/blip.h"
@@ -8,10 +9,12 @@
 #include "model/siglip.h"
 #include "model/param.h"
 
+#include <dlfcn.h>
+#include <limits.h>
+#include <link.h>
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 static const struct model_family *const families[] = {
 #define MODEL_FAMILY(f) &f,
@@ -28,28 +31,36 @@ static bool has_config(const char *dir)
            (path_join(path, sizeof path, dir, "open_clip_config.json") == 0 && path_exists(path));
 }
 
-/* Candidate folders for shipped models: $MERIDIAN_MODELS, then beside the program (source tree, installed tree). */
-static bool find_shipped(char *out, size_t n, const char *name)
+/* Near the file `real`: the source tree, a build folder in it, an installed tree. */
+static bool find_near(char *out, size_t n, const char *real, const char *name)
 {
-    const char *env = getenv("MERIDIAN_MODELS");
-    char exe[1024], root[1100];
-    if (env && path_join(out, n, env, name) == 0 && has_config(out))
-        return true;
-    ssize_t len = readlink("/proc/self/exe", exe, sizeof exe - 1);
-    if (len <= 0)
-        return false;
-    exe[len] = 0;
     static const char *const up[] = {"/models", "/../models", "/../../models", "/../../../models",
-                                     "/../share/meridian/models"};
-    char *slash = strrchr(exe, '/');
-    if (slash)
-        *slash = 0;
-    for (size_t i = 0; i < ARRAY_LEN(up); i++) {
-        snprintf(root, sizeof root, "%s%s", exe, up[i]);
+                                     "/../share/meridian/models", "/../../share/meridian/models"};
+    const char *slash = strrchr(real, '/');
+    char root[PATH_MAX + 64];
+    for (size_t i = 0; slash && i < ARRAY_LEN(up); i++) {
+        snprintf(root, sizeof root, "%.*s%s", (int)(slash - real), real, up[i]);
         if (path_join(out, n, root, name) == 0 && has_config(out))
             return true;
     }
     return false;
+}
+
+/* Candidate folders for shipped models: $MERIDIAN_MODELS, then beside the library that this code is part of, if it is
+ * one (the program may be anybody's), then beside the program. */
+static bool find_shipped(char *out, size_t n, const char *name)
+{
+    const char *env = getenv("MERIDIAN_MODELS");
+    char real[PATH_MAX];
+    struct link_map *object = NULL;
+    Dl_info info;
+    if (env && path_join(out, n, env, name) == 0 && has_config(out))
+        return true;
+    /* the program itself is an object without a name */
+    if (dladdr1(families, &info, (void **)&object, RTLD_DL_LINKMAP) && object && object->l_name && object->l_name[0] &&
+        realpath(object->l_name, real) && find_near(out, n, real, name))
+        return true;
+    return realpath("/proc/self/exe", real) && find_near(out, n, real, name);
 }
 
 int model_find(char *out, size_t n, const char *name)
