@@ -5,15 +5,16 @@
  *   how <TAB> code <TAB> KiB <TAB> ms <TAB> message
  *
  * how: ok, "signal N", "exit N" (a sanitizer's report) or timeout. code: 0 or the negative error. KiB: growth of the
- * peak memory over the start. Each file has a process of its own; with --together all share one, for many small ones,
- * and then a crash ends the conversation. Children have 2 GiB of address space (not under a sanitizer, whose shadow is
- * larger than that) and 30 seconds. */
+ * peak memory over the start (with --together of all files so far; 0 then under a sanitizer). Each file has a process
+ * of its own; with --together all share one, for many small ones, and a crash ends the conversation. Children have 2
+ * GiB of address space (not under a sanitizer, whose shadow is larger than that) and 30 seconds. */
 #define _DEFAULT_SOURCE /* wait4 */
 #include "data/data.h"
 #include "io/io.h"
 #include "kernel/kernel.h"
 #include "model/model.h"
 #include "space/space.h"
+#include "train/train.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -75,7 +76,7 @@ static int open_preprocessor(const char *path)
 static int open_tokenizer(const char *path)
 {
     struct tokenizer *t = NULL;
-    int rc = tokenizer_open(&t, path);
+    int rc = tokenizer_open(&t, path, NULL);
     tokenizer_close(&t);
     return rc;
 }
@@ -88,7 +89,7 @@ static int open_encode(const char *path)
     char at[4096];
     int32_t ids[77];
     bool cut = false;
-    TRY(tokenizer_open(&t, path));
+    TRY(tokenizer_open(&t, path, NULL));
     int rc = path_join(at, sizeof at, path, "text");
     if (rc == 0)
         rc = map_open(&m, at);
@@ -147,6 +148,70 @@ static int open_dataset(const char *path)
     return rc < 0 ? rc : bad;
 }
 
+#define MODEL_FAMILY(f) extern const struct model_family f;
+#include "model/model_list.h"
+#undef MODEL_FAMILY
+static const struct model_family *const families[] = {
+#define MODEL_FAMILY(f) &f,
+#include "model/model_list.h"
+#undef MODEL_FAMILY
+};
+
+/* A configuration to a wired model without weights, as "hf" unless its name says open_clip. */
+static int open_config(const char *path)
+{
+    enum layout l = strstr(path, "open_clip") ? LAYOUT_OPEN_CLIP : LAYOUT_HF;
+    json_t *config = NULL;
+    TRY(json_read_file(&config, path));
+    int rc = err_set(ERR_DATA, "%s: no family takes it", path);
+    for (size_t i = 0; i < ARRAY_LEN(families); i++) {
+        if (!families[i]->accepts(l, config))
+            continue;
+        struct model *m = mem_calloc(1, sizeof *m);
+        BUG_ON(!m || arena_open(&m->arena, "model") < 0);
+        m->family = families[i];
+        m->layout = l;
+        m->config = json_incref(config);
+        rc = families[i]->build(m, config, path);
+        if (rc == 0)
+            rc = families[i]->bind(m, l, &m->params);
+        model_close(&m);
+        break;
+    }
+    json_decref(config);
+    return rc;
+}
+
+/* checkpoints/ of folder PATH, into a model of the tiny configuration PATH/config.json */
+static int open_checkpoint(const char *path)
+{
+    struct model *m = NULL;
+    struct optimizer o = {0};
+    struct cursor c;
+    json_t *config = NULL, *options = json_pack("{s:i}", "batch", 8);
+    char at[4096];
+    bool found = false;
+    TRY(path_join(at, sizeof at, path, "config.json"));
+    TRY(json_read_file(&config, at));
+    int rc = model_init(&m, config, at, NULL, engine, 1);
+    if (rc == 0)
+        rc = optimizer_open(&o, &m->params);
+    if (rc == 0)
+        rc = checkpoint_load(path, m, &o, NULL, &c, options, &found);
+    if (rc == 0 && !found)
+        rc = err_set(ERR_DATA, "%s: no complete checkpoint", path);
+    optimizer_close(&o);
+    model_close(&m);
+    json_decref(config);
+    json_decref(options);
+    return rc;
+}
+
+static int is_sanitized(const char *path UNUSED)
+{
+    return SANITIZED ? err_set(ERR_FAIL, "sanitized") : 0;
+}
+
 static const struct {
     const char *name;
     int (*open)(const char *path);
@@ -162,6 +227,9 @@ static const struct {
     {"picture", open_picture},
     {"model", open_model},
     {"dataset", open_dataset},
+    {"config", open_config},
+    {"checkpoint", open_checkpoint},
+    {"sanitized", is_sanitized},
 };
 
 static long peak_kib(void)
@@ -237,6 +305,7 @@ int main(int argc, char **argv)
 {
     static char line[16384];
     bool together = argc > 1 && !strcmp(argv[1], "--together");
+    long base = peak_kib();
     log_level(LOG_ERROR);
     if (engine_open(&engine, "ref", 1) < 0)
         return 2;
@@ -250,7 +319,8 @@ int main(int argc, char **argv)
             double start = clock_seconds();
             err_clear();
             int code = run(line, tab + 1);
-            answer(stdout, "ok", code, 0, (clock_seconds() - start) * 1e3, code < 0 ? err_text() : "");
+            answer(stdout, "ok", code, SANITIZED ? 0 : peak_kib() - base, (clock_seconds() - start) * 1e3,
+                   code < 0 ? err_text() : "");
         } else
             alone(line, tab + 1);
     }
