@@ -2,6 +2,7 @@
 #include "scratch.h"
 
 #include <pthread.h>
+#include <sys/stat.h>
 
 static struct image sample(int width, int height, int channels)
 {
@@ -266,6 +267,191 @@ static void threads(void **state UNUSED)
     image_free(&im);
 }
 
+/* An uncompressed little-endian TIFF of `bits` a sample: header, 8 entries, data. */
+static void put_tiff(struct str *out, const struct image *im, int orientation)
+{
+    uint32_t n = (uint32_t)(im->width * im->height * im->channels), data = 8 + 2 + 9 * 12 + 4;
+    const uint32_t tags[9][3] = {{256, 1, (uint32_t)im->width},
+                                 {257, 1, (uint32_t)im->height},
+                                 {258, 1, 8},
+                                 {262, 1, im->channels == 3 ? 2 : 1},
+                                 {273, 1, data},
+                                 {274, 1, (uint32_t)orientation},
+                                 {277, 1, (uint32_t)im->channels},
+                                 {278, 1, (uint32_t)im->height},
+                                 {279, 1, n}};
+    str_add_n(out, "II*\0\10\0\0\0\11\0", 10);
+    for (int i = 0; i < 9; i++) {
+        uint8_t e[12] = {(uint8_t)tags[i][0], (uint8_t)(tags[i][0] >> 8), 4, 0, 1};
+        for (int k = 0; k < 4; k++)
+            e[8 + k] = (uint8_t)(tags[i][2] >> 8 * k);
+        str_add_n(out, (char *)e, 12);
+    }
+    str_add_n(out, "\0\0\0\0", 4);
+    str_add_n(out, (char *)im->pixels, n);
+}
+
+/* TIFF and PPM, decoded by the confined process. */
+static void confined(void **state UNUSED)
+{
+    struct image im = sample(31, 17, 3), out;
+    struct str tiff = {0}, ppm = {0};
+    put_tiff(&tiff, &im, 1);
+    if (image_read_memory(&out, tiff.s, tiff.n, "t.tif") < 0)
+        fail_msg("%s", err_text());
+    assert_int_equal(out.width, 31);
+    assert_int_equal(out.mode, IMAGE_PLAIN);
+    assert_memory_equal(out.pixels, im.pixels, 31 * 17 * 3);
+    image_free(&out);
+    str_add(&ppm, "P6\n# a comment\n31 17\n255\n");
+    str_add_n(&ppm, (char *)im.pixels, 31 * 17 * 3);
+    assert_int_equal(image_read(&out, put_file("p.ppm", ppm.s, ppm.n)), 0);
+    assert_memory_equal(out.pixels, im.pixels, 31 * 17 * 3);
+    image_free(&out);
+    assert_int_equal(image_thumbnail(&out, in_scratch("p.ppm"), 10), 0);
+    assert_int_equal(out.width, 10);
+    image_free(&out);
+    for (size_t n = 2; n < tiff.n; n += n < 140 ? 31 : 501)
+        refuse("cut.tif", tiff.s, n, "");
+    for (size_t n = 12; n < ppm.n; n += 400)
+        refuse("cut.ppm", ppm.s, n, "");
+    struct rng r = rng_stream(2, RNG_TEST, 0, 0);
+    for (int k = 0; k < 12; k++) {
+        size_t at = (size_t)rng_below(&r, 120);
+        tiff.s[at] = (char)(tiff.s[at] ^ 1 << rng_below(&r, 8));
+        int rc = image_read_memory(&out, tiff.s, tiff.n, "flip.tif");
+        if (rc == 0)
+            image_free(&out);
+        else
+            assert_true(rc == ERR_DATA || rc == ERR_UNSUPPORTED);
+    }
+    str_free(&tiff);
+    str_free(&ppm);
+    image_free(&im);
+}
+
+static void fake_worker(const char *script, const char *says)
+{
+    struct image out = {0};
+    char path[512];
+    snprintf(path, sizeof(path), "%s", put_file("fake/meridian-decode", script, strlen(script)));
+    assert_int_equal(chmod(path, 0700), 0);
+    assert_int_equal(image_read_memory(&out, "II*\0\0\0\0\0", 8, "any.tif"), ERR_DATA);
+    assert_says("any.tif");
+    assert_says(says);
+    assert_null(out.pixels);
+}
+
+/* A worker that dies, talks nonsense, or is not there costs one picture and says so. */
+static void worker_faults(void **state UNUSED)
+{
+    struct image out;
+    const char *before = getenv("MERIDIAN_MODULES");
+    char kept[1024];
+    snprintf(kept, sizeof(kept), "%s", before ? before : "");
+    assert_int_equal(path_make_dirs(in_scratch("fake")), 0);
+    put_file("fake/meridian_pictures.so", "", 0); /* only looked for, not loaded: libraries are loaded once */
+    setenv("MERIDIAN_MODULES", in_scratch("fake"), 1);
+    assert_int_equal(image_read_memory(&out, "II*\0\0\0\0\0", 8, "any.tif"), ERR_FAIL);
+    assert_says("cannot be started");
+    fake_worker("#!/bin/sh\nkill -SEGV $$\n", "crashed on it");
+    fake_worker("#!/bin/sh\nkill -KILL $$\n", "more than its 10 s");
+    fake_worker("#!/bin/sh\ncat >/dev/null\n", "ended early");
+    fake_worker("#!/bin/sh\ncat >/dev/null\nprintf 'a picture of forty bytes, or so it seems' >&0\n",
+                "no sensible answer");
+    setenv("MERIDIAN_MODULES", in_scratch("nowhere"), 1);
+    assert_int_equal(image_read_memory(&out, "P6\n1 1\n255\nabc", 14, "any.ppm"), ERR_FAIL);
+    assert_says("meridian-decode was not found");
+    if (before)
+        setenv("MERIDIAN_MODULES", kept, 1);
+    else
+        unsetenv("MERIDIAN_MODULES");
+}
+
+/* A blank picture may be large and its file small, but not without bound. */
+static void pixels_per_byte(void **state UNUSED)
+{
+    struct image im = {2000, 1000, 1, NULL}, out = {0};
+    im.pixels = mem_calloc(2000, 1000);
+    assert_int_equal(image_write_png(in_scratch("blank.png"), &im), 0);
+    image_free(&im);
+    assert_int_equal(image_read(&out, in_scratch("blank.png")), 0);
+    image_free(&out);
+    assert_int_equal(limit_set("pixels-per-byte", 50), 0);
+    assert_int_equal(image_read(&out, in_scratch("blank.png")), ERR_DATA);
+    assert_says("limit pixels-per-byte");
+    assert_int_equal(limit_set("pixels-per-byte", 5000), 0);
+}
+
+/* A GIF of one see-through pixel: its colour stays; any cut or flipped bit is an answer or an error. */
+static void gif_header(void **state UNUSED)
+{
+    static const char gif[] = "GIF89a\1\0\1\0\x80\0\0\x0b\x16\x21\0\0\0!\xf9\4\1\0\0\0\0,\0\0\0\0\1\0\1\0\0\2\2D\1\0;";
+    struct image out = {0};
+    uint8_t bytes[sizeof(gif) - 1];
+    assert_int_equal(image_read_memory(&out, gif, sizeof(bytes), "one.gif"), 0);
+    assert_int_equal(out.mode, IMAGE_INDEXED);
+    assert_memory_equal(out.pixels, "\x0b\x16\x21", 3);
+    image_free(&out);
+    for (size_t n = 0; n + 4 < sizeof(bytes); n++)
+        refuse("cut.gif", gif, n, "");
+    for (size_t bit = 6 * 8; bit < sizeof(bytes) * 8; bit++) {
+        memcpy(bytes, gif, sizeof(bytes));
+        bytes[bit / 8] ^= (uint8_t)(1u << bit % 8);
+        int rc = image_read_memory(&out, bytes, sizeof(bytes), "flip.gif");
+        if (rc == 0)
+            image_free(&out);
+        else
+            assert_true(rc == ERR_DATA || rc == ERR_UNSUPPORTED);
+    }
+}
+
+/* EXIF's eight orientations of the picture ab / cd / ef, as they must be shown. */
+static void turning(void **state UNUSED)
+{
+    static const char *const want[9] = {"abcdef", "abcdef", "badcfe", "fedcba", "efcdab",
+                                        "acebdf", "ecafdb", "fdbeca", "bdface"};
+    for (int o = 0; o <= 8; o++) {
+        struct image im = {2, 3, 1, mem_alloc(6), IMAGE_PLAIN, o};
+        memcpy(im.pixels, "abcdef", 6);
+        assert_int_equal(image_turn(&im), 0);
+        assert_int_equal(im.width, o >= 5 ? 3 : 2);
+        assert_int_equal(im.height, o >= 5 ? 2 : 3);
+        assert_int_equal(im.orientation, 0);
+        assert_memory_equal(im.pixels, want[o], 6);
+        image_free(&im);
+    }
+}
+
+/* One pixel of each mode to RGB. */
+static void to_rgb(void **state UNUSED)
+{
+    static const struct {
+        enum image_mode mode;
+        int channels;
+        enum image_gray16 how;
+        uint8_t from[4], to[3];
+    } cases[] = {{IMAGE_PLAIN, 1, GRAY16_CLIP, {9}, {9, 9, 9}},
+                 {IMAGE_PLAIN, 2, GRAY16_CLIP, {9, 100}, {9, 9, 9}},
+                 {IMAGE_PLAIN, 4, GRAY16_CLIP, {1, 2, 3, 0}, {1, 2, 3}},
+                 {IMAGE_INDEXED, 3, GRAY16_CLIP, {1, 2, 3}, {1, 2, 3}},
+                 {IMAGE_CMYK, 4, GRAY16_CLIP, {0, 255, 128, 0}, {255, 0, 127}},
+                 {IMAGE_CMYK, 4, GRAY16_CLIP, {0, 255, 128, 55}, {200, 0, 100}},
+                 {IMAGE_GRAY16, 2, GRAY16_CLIP, {17, 0}, {17, 17, 17}},
+                 {IMAGE_GRAY16, 2, GRAY16_CLIP, {17, 3}, {255, 255, 255}},
+                 {IMAGE_GRAY16, 2, GRAY16_HIGH_BYTE, {17, 3}, {3, 3, 3}}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        struct image im = {3, 1, cases[i].channels, mem_alloc(12), cases[i].mode, 0};
+        for (int x = 0; x < 3; x++)
+            memcpy(im.pixels + x * im.channels, cases[i].from, (size_t)im.channels);
+        assert_int_equal(image_to_rgb(&im, cases[i].how), 0);
+        assert_int_equal(im.channels, 3);
+        for (int x = 0; x < 3; x++)
+            assert_memory_equal(im.pixels + x * 3, cases[i].to, 3);
+        image_free(&im);
+    }
+}
+
 static void emoji(void **state UNUSED)
 {
     static const struct {
@@ -333,9 +519,11 @@ static void emoji(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(golden),  cmocka_unit_test(png_round_trip), cmocka_unit_test(thumbnails),
-        cmocka_unit_test(broken),  cmocka_unit_test(flips),          cmocka_unit_test(no_memory),
-        cmocka_unit_test(threads), cmocka_unit_test(emoji),
+        cmocka_unit_test(golden),        cmocka_unit_test(png_round_trip),  cmocka_unit_test(thumbnails),
+        cmocka_unit_test(broken),        cmocka_unit_test(flips),           cmocka_unit_test(no_memory),
+        cmocka_unit_test(threads),       cmocka_unit_test(emoji),           cmocka_unit_test(confined),
+        cmocka_unit_test(worker_faults), cmocka_unit_test(pixels_per_byte), cmocka_unit_test(gif_header),
+        cmocka_unit_test(turning),       cmocka_unit_test(to_rgb),
     };
     return cmocka_run_group_tests(tests, scratch_make, scratch_remove);
 }
