@@ -204,6 +204,9 @@ int loader_open(struct loader **l, const struct dataset *d, const struct tokeniz
 int64_t loader_steps(const struct loader *l); /* batches in an epoch */
 int loader_batch(struct loader *l, int64_t epoch, int64_t step,
                  const struct batch **out); /* valid until the next call */
+/* A picture that cannot be read is replaced by another, drawn for its place. The i-th of them, in no fixed order, as far
+ * as was looked; reason is valid until the loader is closed. False: there is none. */
+bool loader_failed(struct loader *l, int64_t i, int64_t *row, const char **reason);
 void loader_close(struct loader **l);
 
 #endif

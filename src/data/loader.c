@@ -9,6 +9,9 @@
  * training, large photos are kept shrunk to twice the size of a view: the crop's own sampling sees no difference worth
  * their memory.
  *
+ * A picture that cannot be read costs itself: another, drawn from a stream of its own, takes its place, so the batch
+ * still depends on nothing but the files and (seed, epoch, step). It is told once and listed (loader_failed).
+ *
  * Pictures whose label or caption speaks of a direction or shows letters are never mirrored: "backhand index pointing
  * left" would be taught on a hand pointing right (list below). */
 #include "data/data.h"
@@ -20,6 +23,12 @@
 #define CACHE_TRAIN ((int64_t)1 << 30)
 #define CACHE_READ ((int64_t)256 << 20)
 #define ERROR_CHARS 1024
+enum { SUBSTITUTES = 64, MAX_FAILED = 10000, SHOWN_FAILED = 10 };
+
+struct failed {
+    int64_t row;
+    char *reason;
+};
 
 struct picture {
     struct image rgb;
@@ -48,8 +57,11 @@ struct loader {
     _Atomic(struct picture *) *cache; /* [n_images] */
     atomic_llong cached_bytes;
     struct slot slots[2];
-    int current;          /* slot at the consumer */
-    pthread_mutex_t lock; /* of the error */
+    int current;              /* slot at the consumer */
+    atomic_uchar *unreadable; /* [n_images] 1: known not to be readable */
+    struct failed *failed;    /* the first MAX_FAILED of them */
+    int64_t n_failed;
+    pthread_mutex_t lock; /* of the error and of failed */
     int64_t error_place;  /* lowest failing place, so that the message is always the same */
     int error_code;
     char error[ERROR_CHARS];
@@ -158,22 +170,80 @@ static int fill_view(struct loader *l, const struct picture *pic, int64_t row, i
     return 0;
 }
 
+/* Once a picture: the thread's error becomes its reason. */
+static int note_failure(struct loader *l, int64_t row)
+{
+    unsigned char unknown = 0;
+    if (!atomic_compare_exchange_strong(&l->unreadable[row], &unknown, 1))
+        return 0;
+    char *reason = mem_strdup(err_text());
+    if (!reason)
+        return ERR_MEMORY;
+    pthread_mutex_lock(&l->lock);
+    int64_t n = l->n_failed;
+    if (n < MAX_FAILED) {
+        struct failed *grown =
+            n % 64 ? l->failed : mem_grow(l->failed, (size_t)n * sizeof *grown, (size_t)(n + 64) * sizeof *grown);
+        if (grown) {
+            l->failed = grown;
+            l->failed[l->n_failed++] = (struct failed){row, reason};
+            reason = NULL;
+        }
+    }
+    pthread_mutex_unlock(&l->lock);
+    if (n < SHOWN_FAILED)
+        log_warn("picture left out: %s", err_text());
+    bool lost = reason && n < MAX_FAILED;
+    mem_free(reason);
+    return lost ? ERR_MEMORY : 0;
+}
+
+static bool costs_its_row(int rc)
+{
+    return rc < 0 && rc != ERR_MEMORY && rc != ERR_INTERRUPTED && rc != ERR_USAGE;
+}
+
+static int fill_pixels(struct loader *l, int64_t row, int64_t epoch, float *pixels)
+{
+    struct picture *pic = NULL;
+    bool mine = false;
+    TRY_IN(picture_get(l, row, &pic, &mine), "reading picture %lld", (long long)row);
+    int rc = l->opt.augment ? fill_view(l, pic, row, epoch, pixels) : preprocess_apply(&l->p, &pic->rgb, pixels);
+    if (mine)
+        picture_free(pic);
+    return rc;
+}
+
+/* *row becomes a picture that can be read: itself, or one drawn in its stead. */
+static int fill_readable(struct loader *l, int64_t *row, int64_t epoch, float *pixels)
+{
+    struct rng r = rng_stream(l->opt.seed, RNG_SAMPLE, (uint32_t)epoch, (uint64_t)*row);
+    for (int i = 0;; i++) {
+        int rc = ERR_DATA;
+        if (!atomic_load(&l->unreadable[*row]) || i == SUBSTITUTES) {
+            rc = fill_pixels(l, *row, epoch, pixels);
+            if (!costs_its_row(rc) || i == SUBSTITUTES)
+                return i == SUBSTITUTES && rc < 0
+                           ? err_while(rc, "looking for a picture that can be read, %d times", SUBSTITUTES)
+                           : rc;
+            TRY(note_failure(l, *row));
+            err_clear();
+        }
+        *row = l->rows[rng_below(&r, (uint64_t)l->n_rows)];
+    }
+}
+
 static int fill_place(struct loader *l, struct slot *s, int64_t place)
 {
     struct batch *b = &s->batch;
-    int64_t row = l->rows[s->order[s->step * b->n + place]], text = draw_text(l, row, s->epoch);
-    float *pixels = b->pixels + place * b->channels * b->height * b->width;
-    struct picture *pic = NULL;
-    bool mine = false;
+    int64_t row = l->rows[s->order[s->step * b->n + place]];
+    TRY(fill_readable(l, &row, s->epoch, b->pixels + place * b->channels * b->height * b->width));
+    int64_t text = draw_text(l, row, s->epoch);
     b->image_rows[place] = row;
     b->text_rows[place] = text;
     TRY_IN(tokenizer_encode_context(l->t, l->d->captions[text], b->context, b->ids + place * b->context, NULL),
            "encoding caption %lld", (long long)text);
-    TRY_IN(picture_get(l, row, &pic, &mine), "reading picture %lld", (long long)row);
-    int rc = l->opt.augment ? fill_view(l, pic, row, s->epoch, pixels) : preprocess_apply(&l->p, &pic->rgb, pixels);
-    if (mine)
-        picture_free(pic);
-    return rc;
+    return 0;
 }
 
 static void fill_job(void *arg)
@@ -255,6 +325,18 @@ static void fill_match(struct loader *l, struct batch *b)
 int64_t loader_steps(const struct loader *l)
 {
     return l->n_rows / l->opt.batch;
+}
+
+bool loader_failed(struct loader *l, int64_t i, int64_t *row, const char **reason)
+{
+    pthread_mutex_lock(&l->lock);
+    bool there = i >= 0 && i < l->n_failed;
+    if (there) {
+        *row = l->failed[i].row;
+        *reason = l->failed[i].reason;
+    }
+    pthread_mutex_unlock(&l->lock);
+    return there;
 }
 
 int loader_batch(struct loader *l, int64_t epoch, int64_t step, const struct batch **out)
@@ -363,7 +445,9 @@ static int loader_fill(struct loader *l)
     l->text_place = mem_calloc(texts + 1, sizeof *l->text_place);
     l->same_text = mem_calloc((size_t)l->opt.batch, sizeof *l->same_text);
     l->cache = mem_calloc(images, sizeof *l->cache);
-    if (!l->rows || !l->first_text || !l->name || !l->no_flip || !l->text_place || !l->same_text || !l->cache)
+    l->unreadable = mem_calloc(images, sizeof *l->unreadable);
+    if (!l->unreadable || !l->rows || !l->first_text || !l->name || !l->no_flip || !l->text_place || !l->same_text ||
+        !l->cache)
         return ERR_MEMORY;
     for (int c = 0; c < 3; c++)
         for (int v = 0; v < 256; v++) {
@@ -431,6 +515,10 @@ void loader_close(struct loader **handle)
     mem_free(l->text_place);
     mem_free(l->same_text);
     mem_free(l->cache);
+    mem_free(l->unreadable);
+    for (int64_t i = 0; i < l->n_failed; i++)
+        mem_free(l->failed[i].reason);
+    mem_free(l->failed);
     pthread_mutex_destroy(&l->lock);
     mem_free(l);
     *handle = NULL;

@@ -64,7 +64,7 @@ struct run {
     int64_t steps_per_epoch, total;
     int strikes;
     double loss, grad_norm, lr, started;
-    int64_t done_at_start;
+    int64_t done_at_start, n_left_out;
 };
 
 static enum dtype save_dtype(const char *name)
@@ -152,11 +152,26 @@ static int strike(struct run *r)
          rundir_path(r->job->run), STRIKES, (long long)r->at.done);
 }
 
+/* Pictures that the loader could not read, each once. */
+static int tell_left_out(struct run *r)
+{
+    const struct dataset *d = r->job->data;
+    const char *why;
+    int64_t row;
+    for (; loader_failed(r->loader, r->n_left_out, &row, &why); r->n_left_out++) {
+        const char *path = dataset_image_cell(d, row, "path");
+        TRY(rundir_event(r->job->run, json_pack("{s:s, s:I, s:s, s:s}", "event", "left_out", "row", (json_int_t)row,
+                                                "path", path ? path : "", "reason", why)));
+    }
+    return 0;
+}
+
 static int one_step(struct run *r)
 {
     const struct train_opt *o = r->job->opt;
     const struct batch *b;
     TRY(loader_batch(r->loader, r->at.epoch, r->at.step, &b));
+    TRY(tell_left_out(r));
     params_zero_grad(&r->m->params);
     TRY(step_run(r->step, b, r->at.epoch, r->at.step, (uint64_t)o->seed, &r->loss));
     r->grad_norm = grad_norm(r);
