@@ -63,6 +63,10 @@ static int target_size(const struct preprocess *p, const struct image *in, int *
             h = s;
         }
     }
+    if (p->resize_width) { /* a line becomes no thinner than a pixel; the original stops there */
+        w = w < 1 ? 1 : w;
+        h = h < 1 ? 1 : h;
+    }
     if (w < 1 || h < 1 || w > INT32_MAX / 8 || h > INT32_MAX / 8)
         FAIL(ERR_DATA, "a picture of %d x %d cannot be resized to %lld x %lld", in->width, in->height, (long long)w,
              (long long)h);
@@ -211,6 +215,8 @@ static void fill_color(const struct work *w, uint8_t rgb[3])
     memcpy(rgb, v, 3);
     if (w->p->path == PICTURE_OPENAI && w->source.mode == IMAGE_CMYK)
         image_row_to_rgb(rgb, v, 1, &w->source, w->p->gray16);
+    if (w->p->path == PICTURE_OPENAI && w->source.mode == IMAGE_INDEXED && w->source.channels == 1)
+        memset(rgb, w->p->fill ? 255 : 0, 3);
 }
 
 static void put_row(const struct work *w, float *const plane[3], size_t at, const uint8_t *rgb, int n, int c,

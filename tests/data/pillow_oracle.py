@@ -1,10 +1,10 @@
 #!/usr/bin/python3
-"""Pictures of many kinds, and what Pillow makes of them in the two published ways.
+"""Pictures of many kinds, and what Pillow makes of them in the published ways.
 
     pillow_oracle.py DIR COUNT
 
 Writes COUNT pictures into DIR, list.txt with a line "NAME TARGET FILTER" each, and expected.u8: for each picture, in
-that order, the bytes [target, target, 3] of OpenAI's way and then of HuggingFace's. Plain Pillow calls; what its
+that order, the bytes [target, target, 3] of OpenAI's way, of HuggingFace's, and of open_clip's "longest". Plain Pillow calls; what its
 encoders cannot write (PNG of 16 bits a channel, interlaced PNG, GIF frames smaller than the picture) is put together
 here. The same COUNT gives the same pictures.
 """
@@ -35,6 +35,19 @@ def huggingface(im, target, how):
     im = im.resize(size, how)
     left, top = (size[0] - target) // 2, (size[1] - target) // 2
     return im.crop((left, top, left + target, top + target)).tobytes()
+
+
+def open_clip_longest(im, target, how):
+    """The whole picture inside the square, the rest of it filled with level 77 of the picture's own mode. (A palette's
+    entry 77 means nothing: there we fill with RGB.)"""
+    w, h = im.size
+    ratio = max(h / target, w / target)
+    im = im.resize((max(1, round(w / ratio)), max(1, round(h / ratio))), how)
+    if im.mode == "P":
+        im = im.convert("RGB")
+    whole = Image.new(im.mode, (target, target), (77,) * len(im.getbands()) if len(im.getbands()) > 1 else 77)
+    whole.paste(im, ((target - im.width) // 2, (target - im.height) // 2))
+    return whole.convert("RGB").tobytes()
 
 
 def noise(r, w, h, bands):
@@ -260,7 +273,7 @@ def main():
             with open(os.path.join(where, name), "wb") as f:
                 f.write(data)
             names.write("%s %d %d\n" % (name, target, how))
-            for way in openai, huggingface:
+            for way in openai, huggingface, open_clip_longest:
                 im = Image.open(io.BytesIO(data))
                 im.load()
                 out.write(way(im, target, how))
