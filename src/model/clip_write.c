@@ -127,6 +127,8 @@ static int write_open_clip(const struct model *m, const struct clip *c, json_t *
     if (vision && text) {
         drop_null(vision, "norm_kwargs");
         drop_null(text, "norm_kwargs");
+        if (x->tower.mlp == 4 * x->tower.width)
+            json_object_del(text, "mlp_ratio");
         config = json_pack("{s:{s:I, s:b, s:O, s:O}}", "model_cfg", "embed_dim", (json_int_t)c->embed, "quick_gelu",
                            x->tower.act == ACT_QUICK_GELU, "vision_cfg", vision, "text_cfg", text);
     }

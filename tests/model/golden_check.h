@@ -59,4 +59,26 @@ static inline int64_t golden_gradients(const struct golden *g, const struct st_f
     return n_seen;
 }
 
+/* The n-th allocation fails: an error, no leak (the sanitised suite sees leaks), until the opening succeeds. */
+static inline void golden_memory_failure(void)
+{
+    char path[1024];
+    const struct engine *e;
+    assert_int_equal(engine_open(&e, "ref", 0), 0);
+    golden_path(path, sizeof path, "");
+    for (int n = 1; n < 4000; n++) {
+        struct model *m = NULL;
+        mem_fail_at(n);
+        int rc = model_open(&m, path, e);
+        mem_fail_at(0);
+        if (rc == 0) {
+            model_close(&m);
+            return;
+        }
+        assert_null(m);
+        assert_int_equal(rc, ERR_MEMORY);
+    }
+    fail_msg("opening never succeeded");
+}
+
 #endif

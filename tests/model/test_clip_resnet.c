@@ -239,13 +239,19 @@ static void test_other_size(void **state)
     golden_close(&g);
 }
 
+static void test_memory_failure(void **state)
+{
+    golden_name = "clip_rn_tiny";
+    golden_memory_failure();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_states),         cmocka_unit_test(test_gradients),
         cmocka_unit_test(test_train_mode),     cmocka_unit_test(test_train_mode_norms),
         cmocka_unit_test(test_train_mode_off), cmocka_unit_test(test_save),
-        cmocka_unit_test(test_other_size),
+        cmocka_unit_test(test_other_size),     cmocka_unit_test(test_memory_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

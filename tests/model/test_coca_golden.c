@@ -291,12 +291,19 @@ static void test_sizes(void **state)
     }
 }
 
+static void test_memory_failure(void **state)
+{
+    golden_name = "coca_tiny";
+    golden_memory_failure();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_states), cmocka_unit_test(test_embeds),     cmocka_unit_test(test_gradients),
-        cmocka_unit_test(test_parts),  cmocka_unit_test(test_greedy),     cmocka_unit_test(test_beams),
-        cmocka_unit_test(test_folder), cmocka_unit_test(test_bad_config), cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_states),         cmocka_unit_test(test_embeds),     cmocka_unit_test(test_gradients),
+        cmocka_unit_test(test_parts),          cmocka_unit_test(test_greedy),     cmocka_unit_test(test_beams),
+        cmocka_unit_test(test_folder),         cmocka_unit_test(test_bad_config), cmocka_unit_test(test_sizes),
+        cmocka_unit_test(test_memory_failure),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
