@@ -9,7 +9,60 @@
 #include "data/save_json.h"
 #include "data/tokenizer_kind.h"
 
+#include <stdatomic.h>
 #include <string.h>
+
+/* ---- words seen before ------------------------------------------------------------------------------------------- */
+
+/* Captions are made of few words, so the ids of short ones are kept: a slot holds the first word that hashed to it, for
+ * good. Entries never change once they are there, and a slot is taken by one compare-and-swap, so any number of threads
+ * may ask; without memory a word is simply not kept. */
+enum { SLOTS = 1 << 14, KEPT_BYTES = 24, KEPT_IDS = 6 };
+struct seen_word {
+    uint64_t key[KEPT_BYTES / 8]; /* its bytes, then zeros */
+    int32_t ids[KEPT_IDS];
+    uint8_t n, n_ids;
+};
+struct clip_bpe {
+    _Atomic(struct seen_word *) slots[SLOTS];
+};
+
+static int encode_word(const struct tokenizer *t, const char *s, size_t n, int32_t *ids, int64_t *n_ids)
+{
+    struct clip_bpe *own = t->own;
+    if (n > KEPT_BYTES)
+        return bpe_word(&t->table, s, n, ids, n_ids);
+    uint64_t key[KEPT_BYTES / 8] = {0}, h = n;
+    memcpy(key, s, n);
+    for (int i = 0; i < KEPT_BYTES / 8; i++) {
+        h = (h ^ key[i]) * 0x9E3779B97F4A7C15u;
+        h ^= h >> 32;
+    }
+    _Atomic(struct seen_word *) *slot = &own->slots[h & (SLOTS - 1)];
+    struct seen_word *seen = atomic_load_explicit(slot, memory_order_acquire), *none = NULL;
+    if (seen && seen->n == n && !memcmp(seen->key, key, sizeof key)) {
+        memcpy(ids, seen->ids, seen->n_ids * sizeof *ids);
+        *n_ids = seen->n_ids;
+        return 0;
+    }
+    TRY(bpe_word(&t->table, s, n, ids, n_ids));
+    if (seen || *n_ids > KEPT_IDS || !(seen = mem_alloc(sizeof *seen)))
+        return 0;
+    seen->n = (uint8_t)n;
+    seen->n_ids = (uint8_t)*n_ids;
+    memcpy(seen->key, key, sizeof key);
+    memcpy(seen->ids, ids, (size_t)*n_ids * sizeof *ids);
+    if (!atomic_compare_exchange_strong(slot, &none, seen))
+        mem_free(seen);
+    return 0;
+}
+
+static void close_clip_bpe(struct tokenizer *t)
+{
+    struct clip_bpe *own = t->own;
+    for (int i = 0; own && i < SLOTS; i++)
+        mem_free(atomic_load(&own->slots[i]));
+}
 
 /* ---- reading ----------------------------------------------------------------------------------------------------- */
 
@@ -116,8 +169,11 @@ static int check_pattern(const json_t *o, int depth, const char *where)
     FAIL(ERR_UNSUPPORTED, "%s: pre_tokenizer: the pattern \"%.120s\" is not CLIP's", where, regex ? regex : "");
 }
 
-static int set_specials(struct tokenizer *t, const struct tokenizer_opt *opt, const char *where)
+static int set_specials(struct tokenizer *t, bool pad_zero, const char *where)
 {
+    t->own = arena_calloc(t->arena, 1, sizeof(struct clip_bpe));
+    if (!t->own)
+        return ERR_MEMORY;
     TRY(token_role_id(t, ROLE_BOS, "<|startoftext|>", true, where, &t->info.start_id));
     TRY(token_role_id(t, ROLE_EOS, "<|endoftext|>", true, where, &t->info.end_id));
     TRY(token_role_id(t, ROLE_UNK, NULL, false, where, &t->info.unk_id));
@@ -130,7 +186,7 @@ static int set_specials(struct tokenizer *t, const struct tokenizer_opt *opt, co
     }
     if (t->info.pad_id < 0)
         t->info.pad_id = t->info.end_id;
-    if (opt->pad_zero)
+    if (pad_zero) /* open_clip's rule */
         t->info.pad_id = 0;
     return 0;
 }
@@ -148,15 +204,14 @@ static int open_clip_bpe(struct tokenizer *t, const struct token_files *f)
     }
     t->split = t->mode == TEXT_HF;
     TRY(pair ? read_pair_of_files(t, f->dir) : read_one_file(t, f));
-    return set_specials(t, f->opt, f->dir);
+    return set_specials(t, f->opt->pad_zero || f->open_clip, f->dir);
 }
 
 int tokenizer_clip_trained(struct tokenizer *t, const char *where)
 {
-    static const struct tokenizer_opt none;
     t->kind = &tokenizer_clip_bpe;
     t->mode = t->folder_mode = TEXT_OPEN_CLIP;
-    return set_specials(t, &none, where);
+    return set_specials(t, false, where);
 }
 
 /* ---- encoding, decoding ------------------------------------------------------------------------------------------ */
@@ -175,7 +230,7 @@ static int encode(const struct tokenizer *t, const char *s, size_t n, bool first
     while ((kind = text_next_word(&words, &from, &len)) != TEXT_END) {
         int64_t k = 1;
         if (kind == TEXT_WORD)
-            TRY(bpe_word(&t->table, from, len, out->v + out->n, &k));
+            TRY(encode_word(t, from, len, out->v + out->n, &k));
         else
             out->v[out->n] = kind == TEXT_SPECIAL_0 ? t->info.start_id : t->info.end_id;
         out->n += k;
@@ -238,4 +293,5 @@ const struct tokenizer_kind tokenizer_clip_bpe = {
     .decode = decode,
     .find = token_table_find,
     .save = save,
+    .close = close_clip_bpe,
 };

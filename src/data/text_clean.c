@@ -152,14 +152,16 @@ static void squeeze(struct str *out, const char *s, size_t n)
         if (!uni_is_strip_space(c))
             end = i + k;
     }
-    bool in_space = false;
-    for (size_t i = from; i < end; i += k) {
-        k = uni_next(s + i, end - i, &c);
-        if (!uni_is_space(c))
-            str_add_n(out, s + i, k);
-        else if (!in_space)
-            str_add_c(out, ' ');
-        in_space = uni_is_space(c);
+    for (size_t i = from; i < end;) { /* words whole, white space as one blank */
+        size_t word = i;
+        while (i < end && (k = uni_next(s + i, end - i, &c), !uni_is_space(c)))
+            i += k;
+        str_add_n(out, s + word, i - word);
+        if (i == end)
+            break;
+        str_add_c(out, ' ');
+        while (i < end && (k = uni_next(s + i, end - i, &c), uni_is_space(c)))
+            i += k;
     }
 }
 
@@ -180,6 +182,34 @@ static void split_join(struct str *out, const char *s, size_t n)
         gap = false;
         str_add_n(out, s + i, k);
     }
+}
+
+/* squeeze and lower case of ASCII in one pass: most captions. False: not done, the text has other characters. */
+static bool squeeze_ascii(struct str *out, const char *s, size_t n, bool lower)
+{
+    char block[512];
+    size_t m = 0, from = 0;
+    if (!uni_is_ascii(s, n))
+        return false;
+    while (n && uni_is_strip_space(s[n - 1]))
+        n--;
+    while (from < n && uni_is_strip_space(s[from]))
+        from++;
+    for (size_t i = from; i < n; i++) {
+        char c = s[i];
+        if (uni_is_space(c)) {
+            if (uni_is_space(s[i - 1]))
+                continue;
+            c = ' ';
+        }
+        if (m == sizeof block) {
+            str_add_n(out, block, m);
+            m = 0;
+        }
+        block[m++] = lower && c >= 'A' && c <= 'Z' ? (char)(c + 32) : c;
+    }
+    str_add_n(out, block, m);
+    return true;
 }
 
 /* html.unescape twice, then strip. */
@@ -329,6 +359,9 @@ int text_clean_mode(struct str *out, const char *text, size_t n, enum text_mode 
     TRY(text_check(text, n));
     struct str a = {0}, b = {0};
     str_clear(out);
+    if ((mode == TEXT_OPEN_CLIP || mode == TEXT_WHITESPACE) && !memchr(text, '&', n) &&
+        squeeze_ascii(out, text, n, mode == TEXT_OPEN_CLIP))
+        return out->failed ? err_set(ERR_MEMORY, "out of memory while cleaning a text of %zu bytes", n) : 0;
     str_add_n(out, "", 0);
     switch (mode) {
     case TEXT_OPEN_CLIP:
@@ -391,7 +424,9 @@ static char low(char c)
 
 static size_t match_special(const char *s, size_t n, const char *mark)
 {
-    size_t k = mark ? strlen(mark) : 0;
+    if (!mark || low(s[0]) != low(mark[0])) /* nearly always */
+        return 0;
+    size_t k = strlen(mark);
     if (!k || k > n)
         return 0;
     for (size_t i = 0; i < k; i++)

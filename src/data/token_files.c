@@ -82,19 +82,19 @@ static bool here(const char *dir, const char *name, char *path, size_t n)
     return path_join(path, n, dir, name) == 0 && path_exists(path);
 }
 
-/* BLIP's two tokens are in no file: its program adds them behind the vocabulary. */
-static bool is_blip(const char *dir)
+/* What the model's own configuration says of its texts. BLIP's two tokens are in no file, its program adds them behind
+ * the vocabulary; open_clip's configuration has the cleaning. One that cannot be read is the model's to complain of. */
+static void ask_model(struct token_files *f)
 {
     char path[4096];
     json_t *o = NULL;
-    if (read_object(&o, path, sizeof path, dir, "config.json") < 0) {
-        err_clear(); /* whoever opens the model will say it */
-        return false;
-    }
+    if (read_object(&o, path, sizeof path, f->dir, "config.json") < 0)
+        err_clear();
     const char *type = json_string_value(json_object_get(o, "model_type"));
-    bool blip = type && !strcmp(type, "blip");
+    f->blip = f->opt->blip || (type && !strcmp(type, "blip"));
+    if (!o && read_object(&f->open_clip, path, sizeof path, f->dir, "open_clip_config.json") < 0)
+        err_clear();
     json_decref(o);
-    return blip;
 }
 
 static int read_files(struct token_files *f)
@@ -110,7 +110,7 @@ static int read_files(struct token_files *f)
     TRY(read_object(&f->config, f->config_path, sizeof f->config_path, f->dir, "tokenizer_config.json"));
     TRY(read_object(&f->map, path, sizeof path, f->dir, "special_tokens_map.json"));
     TRY(read_object(&f->added_json, path, sizeof path, f->dir, "added_tokens.json"));
-    f->blip = f->opt->blip || is_blip(f->dir);
+    ask_model(f);
     return 0;
 }
 
@@ -130,7 +130,8 @@ void token_files_close(struct token_files *f)
     json_decref(f->config);
     json_decref(f->map);
     json_decref(f->added_json);
-    f->one = f->config = f->map = f->added_json = NULL;
+    json_decref(f->open_clip);
+    f->one = f->config = f->map = f->added_json = f->open_clip = NULL;
 }
 
 const char *token_model_type(const struct token_files *f)
@@ -282,9 +283,19 @@ int token_role_id(const struct tokenizer *t, enum token_role role, const char *f
     return 0;
 }
 
+/* open_clip's rule: its own tokenizer lowers unless told otherwise, its wrapper of HuggingFace's leaves the case. */
+static const char *open_clip_mode(const struct token_files *f)
+{
+    const json_t *text = json_object_get(json_object_get(f->open_clip, "model_cfg"), "text_cfg");
+    const char *clean = json_string_value(json_object_get(json_object_get(text, "tokenizer_kwargs"), "clean"));
+    if (!f->open_clip || clean)
+        return clean;
+    return json_object_get(text, "hf_tokenizer_name") ? "whitespace" : "open_clip";
+}
+
 int token_mode(struct tokenizer *t, const struct token_files *f, enum text_mode fallback)
 {
-    const char *said = NULL;
+    const char *said = open_clip_mode(f);
     if (f->config)
         TRY(json_field_str(f->config, "meridian_cleaning", false, &said, f->config_path));
     t->folder_mode = t->mode = fallback;

@@ -133,6 +133,8 @@ static int encode_stretch(const struct tokenizer *t, const char *s, size_t n, bo
 {
     if (!n)
         return 0;
+    if (!t->split)
+        return t->kind->encode(t, s, n, first, out);
     if (!t->norm)
         return encode_normal(t, s, n, first, out);
     struct str normal = {0};

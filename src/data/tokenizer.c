@@ -187,13 +187,14 @@ int tokenizer_train(struct tokenizer **out, const char *const *texts, const int6
 static int encode_text(const struct tokenizer *t, const char *text, size_t n, struct token_ids *out)
 {
     struct str clean = {0};
-    bool done = false;
-    TRY(text_check(text, n));
+    bool done = false, as_is = t->mode == TEXT_NONE || t->mode == TEXT_HF || t->mode == TEXT_BERT;
+    if (as_is || t->kind->encode_whole)
+        TRY(text_check(text, n));
     if (t->kind->encode_whole)
         TRY(t->kind->encode_whole(t, text, n, out, &done));
     if (done)
         return 0;
-    if (t->mode == TEXT_NONE || t->mode == TEXT_HF || t->mode == TEXT_BERT)
+    if (as_is)
         return token_split_encode(t, text, n, out);
     int rc = text_clean_mode(&clean, text, n, t->mode);
     if (rc == 0)

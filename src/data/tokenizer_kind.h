@@ -41,6 +41,7 @@ struct token_files {
     bool vocab_json, merges, vocab_txt;
     char one_path[4096], config_path[4096];
     char piece_path[4096];           /* spiece.model or tokenizer.model; empty: none */
+    json_t *open_clip;               /* open_clip_config.json of a folder without config.json, or NULL */
     bool blip;                       /* config.json says model_type blip */
     const struct tokenizer_opt *opt; /* never NULL */
 };
@@ -112,7 +113,8 @@ int token_table_fill(struct tokenizer *t, const json_t *vocab, int64_t n_merges,
 /* model.vocab and added tokens of tokenizer.json into t->table; ends with bpe_check_names. */
 int token_table_from_json(struct tokenizer *t, const struct token_files *f);
 int token_merges_from_json(struct tokenizer *t, const struct token_files *f);
-/* The mode: asked for, or said by an earlier save, or `fallback`, which is what the folder says. */
+/* The mode: asked for, or said by an earlier save or by open_clip's configuration, or `fallback`, which is what the
+ * tokenizer's own files say. */
 int token_mode(struct tokenizer *t, const struct token_files *f, enum text_mode fallback);
 
 /* ---- added tokens in a text (token_split.c) -- */

@@ -26,28 +26,14 @@ bool uni_is_ascii(const char *s, size_t n)
     return any < 0x80;
 }
 
-bool uni_is_space(int32_t c)
+bool uni_is_wide_space(int32_t c)
 {
-    if (c < 0x80)
-        return c == ' ' || (c >= 9 && c <= 13);
     return c == 0x85 || c == 0xA0 || c == 0x1680 || (c >= 0x2000 && c <= 0x200A) || c == 0x2028 || c == 0x2029 ||
            c == 0x202F || c == 0x205F || c == 0x3000;
 }
 
-bool uni_is_strip_space(int32_t c)
+enum uni_class uni_class_wide(int32_t c)
 {
-    return uni_is_space(c) || (c >= 0x1C && c <= 0x1F);
-}
-
-enum uni_class uni_class(int32_t c)
-{
-    if (c < 0x80) {
-        if ((c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z'))
-            return UNI_LETTER;
-        if (c >= '0' && c <= '9')
-            return UNI_NUMBER;
-        return uni_is_space(c) ? UNI_SPACE : UNI_OTHER;
-    }
     if (uni_is_space(c))
         return UNI_SPACE;
     utf8proc_category_t k = utf8proc_category(c);
@@ -160,12 +146,13 @@ static bool sigma_is_final(const char *s, size_t n, size_t at, size_t len)
 void uni_lower(struct str *out, const char *s, size_t n, bool simple)
 {
     for (size_t i = 0; i < n;) {
-        unsigned char b = (unsigned char)s[i];
-        if (b < 0x80) {
-            str_add_c(out, b >= 'A' && b <= 'Z' ? (char)(b + 32) : (char)b);
-            i++;
+        char plain[256];
+        size_t m = 0;
+        for (; i < n && m < sizeof plain && (unsigned char)s[i] < 0x80; i++)
+            plain[m++] = s[i] >= 'A' && s[i] <= 'Z' ? (char)(s[i] + 32) : s[i];
+        str_add_n(out, plain, m);
+        if (m)
             continue;
-        }
         int32_t c;
         size_t k = uni_next(s + i, n - i, &c);
         if (c == 0x3A3)

@@ -30,12 +30,31 @@ static inline size_t uni_next(const char *s, size_t n, int32_t *cp)
 void uni_add(struct str *out, int32_t cp);
 bool uni_is_ascii(const char *s, size_t n);
 
-bool uni_is_space(int32_t c);       /* property White_Space: \s of the regular expressions, Rust's is_whitespace */
-bool uni_is_strip_space(int32_t c); /* Python's str.isspace, for strip() and split(): 1C to 1F too */
+bool uni_is_wide_space(int32_t c); /* c >= 0x80 */
+/* Property White_Space: \s of the regular expressions, Rust's is_whitespace. */
+static inline bool uni_is_space(int32_t c)
+{
+    return c < 0x80 ? c == ' ' || (c >= 9 && c <= 13) : uni_is_wide_space(c);
+}
+/* Python's str.isspace, for strip() and split(): 1C to 1F too. */
+static inline bool uni_is_strip_space(int32_t c)
+{
+    return uni_is_space(c) || (c >= 0x1C && c <= 0x1F);
+}
 
 /* \p{L}, \p{N}, \s and the rest, as CLIP's pattern splits text. */
 enum uni_class { UNI_SPACE, UNI_LETTER, UNI_NUMBER, UNI_OTHER };
-enum uni_class uni_class(int32_t c);
+enum uni_class uni_class_wide(int32_t c); /* c >= 0x80 */
+static inline enum uni_class uni_class(int32_t c)
+{
+    if (c >= 0x80)
+        return uni_class_wide(c);
+    if ((c | 32) >= 'a' && (c | 32) <= 'z')
+        return UNI_LETTER;
+    if (c >= '0' && c <= '9')
+        return UNI_NUMBER;
+    return uni_is_space(c) ? UNI_SPACE : UNI_OTHER;
+}
 
 bool uni_is_mark(int32_t c);      /* category Mn */
 bool uni_is_control(int32_t c);   /* categories C*, unassigned included */

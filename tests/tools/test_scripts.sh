@@ -20,7 +20,7 @@ expect() { # NAME RC SENTENCE COMMAND...
     fi
 }
 
-for f in demo check .ci/run tools/check-rooms tools/install-packages tools/build tools/sum-tests; do
+for f in demo check .ci/run tools/check-rooms tools/install-packages tools/build tools/sum-tests bench/tokenize; do
     expect "$f parses" 0 "" sh -n "$root/$f"
 done
 
