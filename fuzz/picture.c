@@ -1,4 +1,5 @@
-/* fuzz/picture.c: a picture of one kind (PICTURE_KIND: jpeg, png, webp, gif), decoded, converted, resized and cropped.
+/* fuzz/picture.c: a picture of one kind (PICTURE_KIND: jpeg, png, webp, gif), decoded in its own mode, resized and
+ * cropped both ways, turned, converted.
  *
  * Only our side is instrumented; libvips and its decoders are Debian's. What is judged is what we do around them. */
 #include "data/data.h"
@@ -18,14 +19,21 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
             return 0;
     fuzz_dir();
     limit_set("pixels", 1 << 20); /* for speed */
-    int rc = image_read_rgb_memory(&im, data, n, "x." PICTURE_KIND);
+    int rc = image_read_memory(&im, data, n, "x." PICTURE_KIND);
     if (rc == 0) {
-        BUG_ON(im.width < 1 || im.height < 1 || im.channels != 3);
-        fuzz_touch(im.pixels, (size_t)im.width * (size_t)im.height * 3);
+        BUG_ON(im.width < 1 || im.height < 1 || im.channels < 1 || im.channels > 4);
+        BUG_ON(im.orientation < 0 || im.orientation > 8);
+        fuzz_touch(im.pixels, (size_t)im.width * (size_t)im.height * (size_t)im.channels);
         preprocess_clip(&p, 16);
+        p.exif = true;
         /* a picture of 60000 x 1 becomes 960000 x 16: true to Pillow, and slow */
-        if (im.width <= 64 * im.height && im.height <= 64 * im.width && preprocess_apply(&p, &im, out) == 0)
-            fuzz_touch(out, sizeof out);
+        for (int way = 0; way < 2 && im.width <= 64 * im.height && im.height <= 64 * im.width; way++) {
+            p.path = way ? PICTURE_OPENAI : PICTURE_HF;
+            if (preprocess_apply(&p, &im, out) == 0)
+                fuzz_touch(out, sizeof out);
+        }
+        if (image_turn(&im) == 0 && image_to_rgb(&im, GRAY16_CLIP) == 0)
+            fuzz_touch(im.pixels, (size_t)im.width * (size_t)im.height * 3);
         image_free(&im);
     }
     fuzz_verdict(rc);
