@@ -3,8 +3,8 @@
  * Two runs may share shards only if everything that decides a vector's bits is equal: model, data, number format,
  * engine, and how rows are grouped, since a matrix product's rounding depends on its block. That is the plan. Threads
  * are not in it: they do not change the result beyond what docs/cli.md says.
- * Memory is measured, not guessed: one picture and one caption of full length go through the model, and what that took
- * is scaled. Rejected: formulas of layers and widths, which every new family of models would make wrong. */
+ * Memory is measured, not guessed: one picture and one long caption go through the model, and what that took is scaled.
+ * Rejected: formulas of layers and widths, which every new family of models would make wrong. */
 #include "cli/encode_work.h"
 
 #include <errno.h>
@@ -112,11 +112,16 @@ static int64_t address_limit(void)
     return (int64_t)r.rlim_cur;
 }
 
-/* One caption of full length: words enough for any context. */
+/* One caption as long as the longest can be in tokens, of which a word has at least one byte. */
 static int try_text(const struct encode_job *job, float *vector)
 {
     struct str b = {0};
-    for (int64_t i = 0; i < job->m->context; i++)
+    int64_t longest = 1;
+    for (int64_t i = 0; i < job->d->n_texts && longest < job->m->context; i++) {
+        int64_t n = (int64_t)strlen(job->d->captions[i]);
+        longest = n > longest ? n : longest;
+    }
+    for (int64_t i = 0; i < longest && i < job->m->context; i++)
         str_add(&b, "a ");
     const char *text = b.s;
     int rc = b.failed ? ERR_MEMORY : model_embed_texts(job->m, &text, 1, job->low, vector, NULL);

@@ -30,7 +30,7 @@ while read -r instant; do
         echo $pid >.pids
         # every other time the clock starts when the work folder appears: a start takes longer than the work
         [ $((kills % 2)) = 0 ] || while [ ! -e set.partial/plan.json ] && kill -0 $pid 2>/dev/null; do sleep 0.002; done
-        [ $((kills % 2)) = 0 ] && sleep "$instant" || sleep "$(echo "$instant" | awk '{ print $1 / 3 }')"
+        [ $((kills % 2)) = 0 ] && sleep "$instant" || sleep "$(echo "$instant" | awk '{ print $1 / 6 }')"
         kill -9 $pid 2>/dev/null
         wait $pid 2>/dev/null
         : >.pids
