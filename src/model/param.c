@@ -42,9 +42,21 @@ static double deviation_of(const struct param *q, const struct param_sizes *s)
     return 0.0;
 }
 
+/* Room for a list of n rows: doubled, so that a thousand layers are not copied a thousand times. */
+static size_t room_for(int64_t n)
+{
+    size_t room = 64;
+    while (room < (size_t)n)
+        room *= 2;
+    return room;
+}
+
 static int grow_list(struct params *p, int more)
 {
-    struct param *v = mem_grow(p->v, (size_t)p->n * sizeof *v, (size_t)(p->n + more) * sizeof *v);
+    size_t old = p->v ? room_for(p->n) : 0, now = room_for(p->n + more);
+    if (now <= old)
+        return 0;
+    struct param *v = mem_grow(p->v, old * sizeof *v, now * sizeof *v);
     if (!v)
         return ERR_MEMORY;
     p->v = v;

@@ -169,6 +169,72 @@ static void test_no_allocation(void **state)
     golden_close(&g);
 }
 
+/* A loss over vectors reaches no decoder: its weights stay bit for bit, in spite of weight decay. */
+static void test_idle_weights(void **state)
+{
+    struct golden g;
+    struct step *s;
+    struct optimizer o;
+    struct optimizer_opt opt = {0.9, 0.98, 1e-6, 0.2};
+    struct loss_clip_opt loss_opt;
+    const struct loss_kind *kind = loss_find("clip");
+    double loss;
+    golden_name = "coca_tiny";
+    golden_open(&g, "cpu");
+    opt_defaults(kind->options, &loss_opt);
+    struct params *p = &g.m->params;
+    size_t bytes = (size_t)p->n_slab * sizeof(float);
+    float *before = mem_alloc(bytes);
+    memcpy(before, p->data, bytes);
+    struct batch b = batch_of(&g);
+    assert_int_equal(step_open(&s, g.m, kind, &loss_opt, &(struct step_opt){0}), 0);
+    assert_int_equal(optimizer_open(&o, p), 0);
+    params_zero_grad(p);
+    assert_int_equal(step_run(s, &b, 0, 0, 1, &loss), 0);
+    optimizer_step(&o, g.m->engine, p, &opt, 1e-3, 1.0);
+    for (int64_t k = 0; k < p->n; k++) {
+        const struct param *q = &p->v[k];
+        bool same = memcmp((float *)p->data + q->at, before + q->at, (size_t)q->n * sizeof(float)) == 0;
+        if (same != str_starts(q->path, "text_decoder."))
+            fail_msg("%s %s", q->path, same ? "did not move" : "moved");
+    }
+    mem_free(before);
+    optimizer_close(&o);
+    step_close(&s);
+    golden_close(&g);
+    golden_name = "clip_vit_tiny";
+}
+
+/* Every weight moves, and once, tied ones and their neighbours in the table too. */
+static void test_all_weights(void **state)
+{
+    static const char *const names[] = {"clip_vit_tiny", "clip_rn_tiny", "coca_tiny", "blip_caption_tiny",
+                                        "blip_itm_tiny"};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        struct golden g;
+        struct optimizer o;
+        struct optimizer_opt opt = {0.9, 0.98, 1e-12, 0.0};
+        golden_name = names[i];
+        golden_open(&g, "ref64");
+        struct params *p = &g.m->params;
+        assert_int_equal(params_want_grad(p), 0);
+        assert_int_equal(optimizer_open(&o, p), 0);
+        double *before = mem_alloc((size_t)p->n_slab * sizeof *before);
+        memcpy(before, p->data, (size_t)p->n_slab * sizeof *before);
+        for (int64_t k = 0; k < p->n_slab; k++)
+            ((double *)p->grad)[k] = 1.0;
+        optimizer_step(&o, g.m->engine, p, &opt, 0.25, 1.0);
+        for (int64_t k = 0; k < p->n; k++)
+            for (int64_t j = p->v[k].at; j < p->v[k].at + p->v[k].n; j++)
+                if (!(fabs(before[j] - ((double *)p->data)[j] - 0.25) < 1e-9))
+                    fail_msg("%s: %s moved by %g", names[i], p->v[k].path, before[j] - ((double *)p->data)[j]);
+        mem_free(before);
+        optimizer_close(&o);
+        golden_close(&g);
+    }
+    golden_name = "clip_vit_tiny";
+}
+
 static void test_schedule(void **state)
 {
     assert_true(fabs(schedule_cosine(0, 10, 110, 0) - 0.1) < 1e-12);
@@ -247,7 +313,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_steps_ref64),      cmocka_unit_test(test_steps_cpu),
         cmocka_unit_test(test_gradient_cache),   cmocka_unit_test(test_no_allocation),
-        cmocka_unit_test(test_batch_statistics), cmocka_unit_test(test_schedule),
+        cmocka_unit_test(test_batch_statistics), cmocka_unit_test(test_idle_weights),
+        cmocka_unit_test(test_all_weights),      cmocka_unit_test(test_schedule),
         cmocka_unit_test(test_checkpoint),
     };
     return cmocka_run_group_tests_name("train", tests, NULL, NULL);
