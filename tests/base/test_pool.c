@@ -115,6 +115,33 @@ static void signals(void **state)
     assert_int_equal(WTERMSIG(status), SIGTERM);
 }
 
+static void *not_asked(void *arg)
+{
+    *(bool *)arg = signal_caught() || signal_check() != 0; /* watches nothing */
+    return NULL;
+}
+
+/* What a library's host asks for concerns the calls that run, not earlier nor later ones, nor threads that serve. */
+static void interruptions(void **state)
+{
+    pthread_t thread;
+    bool other = true;
+
+    signal_interrupt();
+    assert_int_equal(signal_check(), 0);
+    signal_watch();
+    assert_int_equal(signal_check(), 0);
+    signal_interrupt();
+    assert_true(signal_caught());
+    assert_int_equal(signal_check(), ERR_INTERRUPTED);
+    assert_string_equal(err_text(), "interrupted by the program");
+    assert_int_equal(pthread_create(&thread, NULL, not_asked, &other), 0);
+    pthread_join(thread, NULL);
+    assert_false(other);
+    signal_watch();
+    assert_int_equal(signal_check(), 0);
+}
+
 static void clocks(void **state)
 {
     double t = clock_seconds();
@@ -129,8 +156,8 @@ static void clocks(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(jobs),    cmocka_unit_test(failures), cmocka_unit_test(messages_are_per_thread),
-        cmocka_unit_test(signals), cmocka_unit_test(clocks),
+        cmocka_unit_test(jobs),    cmocka_unit_test(failures),      cmocka_unit_test(messages_are_per_thread),
+        cmocka_unit_test(signals), cmocka_unit_test(interruptions), cmocka_unit_test(clocks),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
