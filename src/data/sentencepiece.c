@@ -88,6 +88,8 @@ static int load(struct tokenizer *t, struct pieces *p, const struct token_files 
     }
     map_close(&m);
     TRY(rc);
+    if (!sp_model_is_safe(p->bytes, p->n_bytes))
+        FAIL(ERR_DATA, "%s: not a SentencePiece model, or one whose character table is broken", f->piece_path);
     rc = sp_open(&p->model, p->bytes, p->n_bytes, t->mode == TEXT_SIGLIP, why, sizeof why);
     if (rc == -2)
         FAIL(ERR_MEMORY, "%s: out of memory", f->piece_path);

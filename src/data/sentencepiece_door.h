@@ -12,6 +12,8 @@ extern "C" {
 #endif
 
 struct sp_model;
+/* Whether the library may be given these bytes (sentencepiece_check.c). */
+bool sp_model_is_safe(const void *bytes, size_t n);
 /* Failures: -1 and the reason in `why`; -2: no memory. */
 int sp_open(struct sp_model **m, const void *bytes, size_t n, bool no_dummy_prefix, char *why, size_t n_why);
 void sp_close(struct sp_model *m);

@@ -15,7 +15,7 @@
     X(TEXT_WHITESPACE, "whitespace", true)     /* the same without lower case: open_clip's wrapper */                  \
     X(TEXT_CANONICALIZE, "canonicalize", true) /* HTML twice, _ to space, punctuation out, lower case: open_clip */    \
     X(TEXT_SIGLIP, "siglip", false)            /* lower case, punctuation out, white space: transformers' SigLIP */    \
-    X(TEXT_BLIP, "blip", false)                /* BLIP's pre_caption, 50 words */                                      \
+    X(TEXT_BLIP, "blip", false)                /* BLIP's pre_caption, 30 words */                                      \
     X(TEXT_BERT, "bert", false)                /* the steps of BERT's own tokenizer */                                 \
     X(TEXT_HF, "hf", false)                    /* the normalizer of tokenizer.json */
 enum text_mode {

@@ -387,7 +387,7 @@ int text_clean_mode(struct str *out, const char *text, size_t n, enum text_mode 
         break;
     case TEXT_BLIP:
         str_free(out);
-        return pre_caption(out, text, n, 50);
+        return pre_caption(out, text, n, 30);
     default:
         str_add_n(out, text, n);
     }

@@ -160,6 +160,41 @@ static void siglip(void **state UNUSED)
     unlink(in_scratch("sp/tokenizer_config.json"));
 }
 
+/* Bytes changed in a model that was good: refused, or other ids, but never a read outside. The table of characters
+ * comes first in the file and is most of it. */
+static void flipped_bytes(void **state UNUSED)
+{
+    struct rng r = rng_stream(7, RNG_TEST, 0, 0);
+    struct map m;
+    int refused = 0, read = 0;
+    need_model();
+    must(map_open(&m, in_scratch("sp/spiece.model")));
+    uint8_t *copy = malloc(m.size);
+    put_text("flip/x", "");
+    for (int i = 0; i < 300; i++) {
+        struct tokenizer *t = NULL;
+        int32_t *ids;
+        int64_t n;
+        memcpy(copy, m.data, m.size);
+        for (int k = 1 << rng_below(&r, 5); k > 0; k--)
+            copy[rng_below(&r, rng_below(&r, 2) ? 3000 : m.size)] = (uint8_t)rng_below(&r, 256);
+        must(atomic_put(in_scratch("flip/spiece.model"), copy, m.size));
+        int rc = tokenizer_open(&t, in_scratch("flip"), NULL);
+        assert_true(rc == 0 || rc == ERR_DATA);
+        refused += rc < 0;
+        if (rc == 0 && tokenizer_encode(t, "a photo of \xE7\x8C\xAB \xEF\xBC\xA1\xEF\xBC\xA2 \xE2\x80\xA6 \xEF\xB7\xBA",
+                                        &ids, &n) == 0) {
+            read++;
+            mem_free(ids);
+        }
+        tokenizer_close(&t);
+    }
+    print_message("300 damaged models: %d refused, %d read\n", refused, read);
+    assert_true(refused > 20);
+    free(copy);
+    map_close(&m);
+}
+
 static void hostile_models(void **state UNUSED)
 {
     struct tokenizer *t = NULL;
@@ -206,6 +241,7 @@ int main(void)
         cmocka_unit_test(ids_of_the_library),
         cmocka_unit_test(siglip),
         cmocka_unit_test(hostile_models),
+        cmocka_unit_test(flipped_bytes),
     };
     return cmocka_run_group_tests(tests, train_model, scratch_remove);
 }
