@@ -5,18 +5,37 @@
 
 #include <math.h>
 
-static int read_pixels(struct validation *v, const struct model *m)
+static int read_one(const struct validation *v, const struct model *m, int64_t row, float *pixels)
+{
+    struct image im = {0};
+    int rc = v->data->read_image(v->data, row, &im, NULL);
+    if (rc == 0)
+        rc = preprocess_apply(&m->preprocess, &im, pixels);
+    image_free(&im);
+    return rc;
+}
+
+/* Pictures that cannot be read are left out with their pairs; the others close up. row [n_images]: the new row, or -1.
+ */
+static int read_pixels(struct validation *v, const struct model *m, int64_t *row)
 {
     const struct dataset *d = v->data;
     int64_t each = 3 * m->image_size * m->image_size;
     for (int64_t i = 0; i < d->n_images; i++) {
-        struct image rgb = {0};
         TRY(signal_check());
-        TRY_IN(d->read_image(d, i, &rgb, NULL), "reading the validation split of %s", d->spec);
-        int rc = preprocess_apply(&m->preprocess, &rgb, v->pixels + i * each);
-        image_free(&rgb);
-        TRY(rc);
+        int rc = read_one(v, m, i, v->pixels + v->n_images * each);
+        if (rc == ERR_MEMORY || rc == ERR_INTERRUPTED)
+            return rc;
+        if (rc < 0 && i - v->n_images < 10)
+            log_warn("validation picture left out: %s", err_text());
+        row[i] = rc < 0 ? -1 : v->n_images++;
+        if (v->n_images == 0 && i + 1 == d->n_images)
+            return err_while(rc, "reading the validation split of %s, none of which can be read", d->spec);
     }
+    err_clear();
+    for (int64_t i = 0; i < d->n_pairs; i++)
+        if (row[d->pairs[i].image] >= 0)
+            v->pairs[v->n_pairs++] = (struct set_pair){row[d->pairs[i].image], d->pairs[i].text};
     return 0;
 }
 
@@ -40,9 +59,12 @@ int validation_open(struct validation *v, const struct model *m, const char *spe
     v->pairs = mem_calloc((size_t)d->n_pairs + 1, sizeof *v->pairs);
     if (!v->pixels || !v->image || !v->text || !v->pairs)
         return ERR_MEMORY;
-    for (int64_t i = 0; i < d->n_pairs; i++)
-        v->pairs[i] = (struct set_pair){d->pairs[i].image, d->pairs[i].text};
-    return read_pixels(v, m);
+    int64_t *row = mem_calloc((size_t)d->n_images, sizeof *row);
+    if (!row)
+        return ERR_MEMORY;
+    int rc = read_pixels(v, m, row);
+    mem_free(row);
+    return rc;
 }
 
 void validation_close(struct validation *v)
@@ -100,14 +122,14 @@ int validation_run(void *ctx, struct model *m, int64_t epoch, json_t *event, dou
     struct eval_opt opt = {.bootstrap = -1};
     if ((epoch + 1) % v->every != 0 && epoch + 1 != v->epochs)
         return 0;
-    TRY(model_embed_pixels(m, v->pixels, d->n_images, v->low, v->image));
+    TRY(model_embed_pixels(m, v->pixels, v->n_images, v->low, v->image));
     TRY(model_embed_texts(m, d->captions, d->n_texts, v->low, v->text, NULL));
     struct set s = {.path = (char *)(uintptr_t) "validation",
                     .width = m->embed,
                     .unit = true,
-                    .image = {.n = d->n_images, .x = v->image},
+                    .image = {.n = v->n_images, .x = v->image},
                     .text = {.n = d->n_texts, .x = v->text},
-                    .n_pairs = d->n_pairs,
+                    .n_pairs = v->n_pairs,
                     .pairs = v->pairs,
                     .model = "",
                     .fingerprint = "",

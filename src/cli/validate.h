@@ -9,7 +9,8 @@ struct validation {
     struct dataset *data;
     float *pixels, *image, *text; /* [n_images,3,H,W], [n_images,embed], [n_texts,embed] */
     struct set_pair *pairs;
-    int64_t every, epochs; /* judge each so many epochs, and after the last */
+    int64_t n_images, n_pairs; /* that could be read */
+    int64_t every, epochs;     /* judge each so many epochs, and after the last */
     bool low;
 };
 int validation_open(struct validation *v, const struct model *m, const char *spec, const char *split, int64_t limit,
