@@ -9,6 +9,7 @@
 #include <inttypes.h>
 #include <math.h>
 #include <string.h>
+#include <sys/stat.h>
 
 static int check_depth(const char *text, size_t n, const char *name)
 {
@@ -70,12 +71,22 @@ int json_read_file(json_t **out, const char *path)
     size_t max = (size_t)limit_get(LIMIT_JSON_BYTES);
     struct str text = {0};
     char block[1 << 14];
+    struct stat st;
     FILE *f = fopen(path, "rb");
     int rc;
 
     if (!f)
         return err_errno(ERR_FAIL, "%s: cannot open", path);
-    for (;;) { /* a pipe has no size to ask for, and a file may grow: count what arrives */
+    if (fstat(fileno(f), &st) == 0 && S_ISREG(st.st_mode)) {
+        if ((uintmax_t)st.st_size > max) {
+            rc = too_large(path);
+            goto out;
+        }
+        text.s = mem_alloc((size_t)st.st_size + 1); /* at once: a text that grows is copied, and then there are two */
+        text.cap = text.s ? (size_t)st.st_size + 1 : 0;
+        text.failed = !text.s;
+    }
+    while (!text.failed) { /* a pipe has no size to ask for, and a file may grow: count what arrives */
         size_t n = fread(block, 1, sizeof block, f);
 
         if (n == 0)
@@ -85,8 +96,6 @@ int json_read_file(json_t **out, const char *path)
             goto out;
         }
         str_add_n(&text, block, n);
-        if (text.failed)
-            break;
     }
     if (ferror(f))
         rc = err_errno(ERR_FAIL, "%s: cannot read", path);

@@ -234,9 +234,10 @@ static const struct {
 
 static long peak_kib(void)
 {
-    struct rusage u;
+    struct rusage u, worker;
     getrusage(RUSAGE_SELF, &u);
-    return u.ru_maxrss;
+    getrusage(RUSAGE_CHILDREN, &worker); /* the confined decoder */
+    return u.ru_maxrss > worker.ru_maxrss ? u.ru_maxrss : worker.ru_maxrss;
 }
 
 static void answer(FILE *to, const char *how, int code, long kib, double ms, const char *message)
