@@ -202,9 +202,14 @@ int encode_plan_memory(const struct encode_job *job)
     /* threads reserve stacks and arenas of addresses that they hardly touch */
     double reserve = (double)job->loaders * 80 * MIB + 64.0 * MIB;
     measure(&mapped, &resident);
-    if (limit >= 0 && (double)mapped + buffers(job, job->batch) + reserve > (double)limit)
-        return refuse(job, (double)mapped + buffers(job, job->batch) + reserve, (double)mapped + reserve, (double)limit,
+    /* first without the picture library, which cannot be loaded where there is no room for it */
+    double least = (double)mapped + reserve + (job->d->n_images > 0 ? 192.0 * MIB : 0);
+    if (limit >= 0 && least + buffers(job, job->batch) > (double)limit)
+        return refuse(job, least + buffers(job, job->batch), least, (double)limit,
                       "the limit on addresses (ulimit -v)");
+    /* without the library every file would count as broken */
+    if (job->d->n_images > 0)
+        TRY(image_start(NULL));
     TRY_IN(try_model(job, &layers), "trying the model with one picture and one caption");
     measure(&mapped, &resident);
     double need = (double)resident + layers + buffers(job, job->batch);

@@ -485,10 +485,7 @@ int encode_set(const struct encode_job *job, struct encode_result *out)
         rc = check_output(&e, going_on, &r);
     if (rc == 0 && !(r.finished && !encode_set_begun(job->out))) {
         bool finished = r.finished;
-        /* without the picture library every file would count as broken */
-        rc = job->d->n_images > 0 && !finished ? image_start(NULL) : 0;
-        if (rc == 0 && !finished)
-            rc = encode_plan_memory(job);
+        rc = finished ? 0 : encode_plan_memory(job);
         r.finished = false;
         if (rc == 0)
             rc = run_in_folder(&e, &r);

@@ -14,6 +14,20 @@ sed -n 's/[0-9][0-9]* MiB, --memory/N MiB, --memory/;s/^error/! error/p' .err >>
 absent small
 [ ! -e small.partial ] || fail "small.partial"
 m encode --model model $options --out small --memory 4000 -q
+# limits on addresses around the plan: all or nothing
+levels=0 ran=0
+for mb in 450 500 550 600 700 800 900 1000 1200 1500 2000; do
+    run() { (ulimit -v $((mb * 1024)); OPENBLAS_NUM_THREADS=1 OMP_NUM_THREADS=1 timeout 20 "$program" "$@") >.out 2>.err; }
+    run --version || continue # a program that cannot even start there: a sanitizer's, or one of many cores
+    run encode --model model $options --out limited
+    code=$?
+    levels=$((levels + 1))
+    [ $code = 0 ] || [ $code = 7 ] || fail "ulimit -v of $mb MiB: exit $code: $(cat .err)"
+    [ $code = 0 ] && ran=$((ran + 1)) || absent limited
+    [ ! -e limited.partial ] || fail "limited.partial"
+    rm -rf limited
+done
+printf '%d limits on addresses: %d ran, %d exits with 7 before the work\n' $levels $ran $((levels - ran))
 # begun, then asked for with something else: refused and named; --force starts anew
 begun() { rm -rf part part.partial; must encode --model "${1:-model}" $options --out part --shard 1/3; }
 begun
