@@ -25,7 +25,7 @@ struct cutter {
     char sep;
     const char **cells; /* all cells so far */
     size_t n, cap;
-    bool tolerant;      /* a bad row is noted in why, not an error */
+    bool tolerant; /* a bad row is noted in why, not an error */
     const char *why;
 };
 
