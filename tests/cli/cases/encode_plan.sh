@@ -88,3 +88,9 @@ say "= $?"
 grep 'none of the' .err >>"$transcript"
 absent none
 [ ! -e none.partial ] || fail "none.partial"
+# rows that the data lost and pictures that cannot be decoded stand in one list
+mkdir some && cp pics/p0.png pics/p1.png pics/p2.png some/ && echo x >some/p3.png
+printf 'filepath,caption\np0.png,one\np1.png,two\ngone.png,three\np3.png,four\np2.png,five\n' >some/data.csv
+must encode --model model --data csv:some/data.csv --out lossy --json
+cat lossy/failed.tsv >>"$transcript"
+grep -o '^  "n_[a-z]*": [0-9]*' lossy/set.json | sort >>"$transcript"
