@@ -6,8 +6,8 @@
 #include "model/blip.h"
 #include "model/clip.h"
 #include "model/coca.h"
-#include "model/siglip.h"
 #include "model/param.h"
+#include "model/siglip.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -34,8 +34,12 @@ static bool has_config(const char *dir)
 /* Near the file `real`: the source tree, a build folder in it, an installed tree. */
 static bool find_near(char *out, size_t n, const char *real, const char *name)
 {
-    static const char *const up[] = {"/models", "/../models", "/../../models", "/../../../models",
-                                     "/../share/meridian/models", "/../../share/meridian/models"};
+    static const char *const up[] = {"/models",
+                                     "/../models",
+                                     "/../../models",
+                                     "/../../../models",
+                                     "/../share/meridian/models",
+                                     "/../../share/meridian/models"};
     const char *slash = strrchr(real, '/');
     char root[PATH_MAX + 64];
     for (size_t i = 0; slash && i < ARRAY_LEN(up); i++) {
@@ -182,9 +186,12 @@ static int load_tokenizer(struct model *m, const char *dir)
 {
     const json_t *text = json_object_get(json_object_get(m->config, "model_cfg"), "text_cfg");
     const char *clean = json_string_value(json_object_get(json_object_get(text, "tokenizer_kwargs"), "clean"));
-    bool is_default = !clean || !strcmp(clean, "lower");
-    bool hf = m->layout == LAYOUT_HF;
-    struct tokenizer_opt opt = {.cleaning = hf ? NULL : is_default ? "open_clip" : clean, .pad_zero = !hf};
+    bool hf = m->layout == LAYOUT_HF, foreign = json_object_get(text, "hf_tokenizer_name") != NULL;
+    const char *usual = foreign ? NULL : "open_clip"; /* NULL: the tokenizer's own files say */
+    struct tokenizer_opt opt = {.cleaning = hf                                ? NULL
+                                            : clean && strcmp(clean, "lower") ? clean
+                                                                              : usual,
+                                .pad_zero = !hf};
     if (!tokenizer_in_dir(dir))
         return 0;
     TRY(tokenizer_open(&m->tokenizer, dir, &opt));
