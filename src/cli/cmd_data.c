@@ -8,6 +8,7 @@ struct data_opt {
     const char *split, *failed;
     struct dataset_opt which;
     int64_t rows;
+    bool force;
 };
 #define F(field) offsetof(struct data_opt, field)
 static const struct opt options[] = {
@@ -18,6 +19,7 @@ static const struct opt options[] = {
     {"limit", 0, OPT_INT, F(which.limit), "0", 0, 1e12, NULL, "N", "at most so many pictures; 0: all"},
     {"rows", 'n', OPT_INT, F(rows), "5", 0, 1000000, NULL, "N", "show so many pictures, and so many rows left out"},
     PATH_OPTION("failed", struct data_opt, failed, "FILE.tsv", "write the rows left out: row, id, path, reason"),
+    FORCE_OPTION(struct data_opt, force),
     {0},
 };
 #undef F
@@ -130,6 +132,8 @@ static int run(struct cli *c)
     struct dataset *d = NULL;
     struct dataset_opt which = o->which;
     TRY(cli_words(c, 1, 1, "the data's SPEC (meridian help data lists the kinds)"));
+    if (o->failed)
+        TRY(path_check_output(o->failed, o->force));
     TRY(cli_dataset(&d, c->args.v[0], o->split, NULL, &which));
     json_t *splits = count_splits(d);
     int rc = o->failed ? put_failed(d, o->failed) : 0;
