@@ -20,6 +20,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
                    d->pairs[i].text >= d->n_texts);
         for (int64_t i = 0; i < d->n_images * d->n_image_cols; i++)
             BUG_ON(!utf8_ok(d->image_cells[i], strlen(d->image_cells[i])));
+        for (int64_t i = 0; i < d->n_images && i < 3; i++) {
+            struct image im = {0};
+            if (d->read_image(d, i, &im, NULL) == 0)
+                image_free(&im);
+        }
         for (int64_t i = 0; i < d->n_listed; i++)
             fuzz_touch(d->refused[i].reason, strlen(d->refused[i].reason));
     }
