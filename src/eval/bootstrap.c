@@ -89,6 +89,8 @@ struct interval bootstrap_mean(const double *values, int64_t n, int64_t resample
     for (int64_t b = 0; b < resamples; b++) {
         struct rng r = rng_stream(seed, RNG_BOOTSTRAP, 0, (uint64_t)b);
         double s = 0;
+        if (signal_caught())
+            goto out;
         bootstrap_counts(&r, m, counts);
         for (int64_t i = 0; i < m; i++)
             s += (double)counts[i] * kept[i];
@@ -117,6 +119,8 @@ struct interval bootstrap_stat(double (*stat)(void *ctx, const int64_t *index, i
     double value = stat(ctx, index, n);
     for (int64_t b = 0; b < resamples; b++) {
         struct rng r = rng_stream(seed, RNG_BOOTSTRAP, 0, (uint64_t)b);
+        if (signal_caught())
+            goto out;
         for (int64_t i = 0; i < n; i++)
             index[i] = (int64_t)rng_below(&r, (uint64_t)n);
         v[b] = stat(ctx, index, n);

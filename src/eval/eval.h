@@ -93,7 +93,8 @@ int eval_uniformity(const float *x, int64_t n, int64_t d, const struct eval_opt 
 
 /* ---- bootstrap (bootstrap.c) ---------------------------------------------------------------------------------- */
 
-/* Percentile interval of the mean of values[n] (NaN entries skipped). */
+/* Percentile interval of the mean of values[n] (NaN entries skipped). Told to stop, these two come back with nothing;
+ * ask signal_check. */
 struct interval bootstrap_mean(const double *values, int64_t n, int64_t resamples, uint64_t seed);
 /* General: stat(ctx, index[n]) for resampled indices; value is stat of the identity. */
 struct interval bootstrap_stat(double (*stat)(void *ctx, const int64_t *index, int64_t n), void *ctx, int64_t n,

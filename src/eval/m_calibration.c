@@ -226,8 +226,10 @@ static int temperature_interval(const struct fit_rows *f, double tau, int64_t re
         o.slope[i] = (high - low) / (2 * h);
         o.curvature[i] = (high - 2 * mid + low) / (h * h);
     }
-    if (rc == 0)
+    if (rc == 0) {
         *out = bootstrap_stat(one_step_tau, &o, n, resamples, seed);
+        rc = signal_check();
+    }
     mem_free(o.slope);
     mem_free(o.curvature);
     return rc;

@@ -125,6 +125,7 @@ static int fit_and_test(const struct rows *const *side, int64_t n, int64_t n_tes
     }
     *out = bootstrap_mean(right, 2 * n_test, bootstrap_resamples(opt), opt ? opt->seed : 0);
     bootstrap_widen_share(out, 2 * n_test);
+    rc = signal_check();
 out:
     mem_free(x);
     mem_free(y);
