@@ -101,7 +101,8 @@ static int convert_set(struct cli *c, const char *from)
         rc = cli_put_json(json_pack("{s:s, s:s, s:I, s:I}", "out", o->out, "to", o->to, "n_images",
                                     (json_int_t)s->image.n, "n_texts", (json_int_t)s->text.n));
     else if (rc == 0)
-        printf("%s: %s, %lld pictures, %lld texts\n", o->out, o->to, (long long)s->image.n, (long long)s->text.n);
+        printf("%s: %s, from %lld pictures and %lld texts\n", o->out, o->to, (long long)s->image.n,
+               (long long)s->text.n);
     set_close(&s);
     return rc;
 }
