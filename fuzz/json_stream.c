@@ -1,10 +1,9 @@
-/* fuzz/json_stream.c: JSON as a stream of events, and the same text as a tree: what the tree takes, the stream must
- * take. */
+/* fuzz/json_stream.c: JSON as a stream of events, and the same text as a tree: what the tree takes, the stream takes. */
 #include "fuzz.h"
 
 #include <string.h>
 
-int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
+        int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     struct json_stream *s = NULL;
     enum json_event e = JSON_EVENT_END;
@@ -31,6 +30,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     }
     if (rc == 0)
         BUG_ON(depth != 0);
+    json_t *tree = NULL;
+    if (n < 4096 && json_read_text(&tree, (const char *)data, n, "x.json") == 0)
+        BUG_ON(rc < 0);
+    json_decref(tree);
+    if (rc < 0) /* the tree's complaint may have taken its place */
+        err_set(rc, "x.json: refused");
     json_stream_close(&s);
     fuzz_verdict(rc);
     return 0;

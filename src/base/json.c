@@ -57,6 +57,8 @@ int json_read_text(json_t **out, const char *text, size_t n, const char *name)
     if (n == 0)
         FAIL(ERR_DATA, "%s: is empty, expected JSON", name);
     TRY(check_depth(text, n, name));
+    if (memchr(text, 0, n)) /* jansson passes over one behind a number */
+        FAIL(ERR_DATA, "%s: is not valid JSON: it holds a zero byte", name);
     o = json_loadb(text, n, JSON_REJECT_DUPLICATES, &why);
     if (!o && json_error_code(&why) == json_error_out_of_memory)
         FAIL(ERR_MEMORY, "%s: out of memory while reading JSON", name);

@@ -66,6 +66,21 @@ static void borders(void **state)
     assert_int_equal(limit_set("json-bytes", bytes), 0);
 }
 
+/* jansson alone reads "[1 NUL ]" as a list of one. */
+static void zero_byte(void **state UNUSED)
+{
+    static const char *const texts[] = {"[1\0]", "\0[1]", "[1]\0", "[\"\0\"]", "{\"a\":1\0}"};
+    static const size_t n[] = {4, 4, 4, 5, 8};
+
+    for (size_t i = 0; i < ARRAY_LEN(n); i++) {
+        json_t *o = NULL;
+
+        assert_int_equal(json_read_text(&o, texts[i], n[i], "c.json"), ERR_DATA);
+        assert_null(o);
+        assert_true(strstr(err_text(), "zero byte"));
+    }
+}
+
 static void files(void **state)
 {
     char path[] = "/tmp/test_json_XXXXXX", text[40000];
@@ -176,7 +191,7 @@ static void text_of_values(void **state UNUSED)
 
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(borders), cmocka_unit_test(files),
+    const struct CMUnitTest tests[] = {cmocka_unit_test(borders), cmocka_unit_test(zero_byte), cmocka_unit_test(files),
                                        cmocka_unit_test(text_of_values), cmocka_unit_test(fields)};
 
     return cmocka_run_group_tests(tests, NULL, NULL);
