@@ -41,6 +41,26 @@ else
     skipped=3
     echo "SKIPPED: nearest with the shipped model, which is not in models/emoji"
 fi
+
+# The same in Python, where there is one with numpy (MERIDIAN_PYTHON; not with a sanitizer, which Python does not load).
+if [ -n "${MERIDIAN_PYTHON-}" ] && "$MERIDIAN_PYTHON" -c 'import numpy' 2>/dev/null; then
+    PYTHONPATH=$root/python PYTHONDONTWRITEBYTECODE=1
+    export PYTHONPATH PYTHONDONTWRITEBYTECODE
+    out=$("$MERIDIAN_PYTHON" "$root/examples/own_loss.py") && ok || bad "own_loss.py ends with $?"
+    case $out in *"recall at 1: 0."*" 1.000 after") ok ;; *) bad "own_loss.py: $out" ;; esac
+    "$MERIDIAN_PYTHON" "$root/examples/nearest.py" 2>"$place/err"
+    [ $? = 2 ] && ok || bad "nearest.py without arguments: expected exit code 2"
+    "$MERIDIAN_PYTHON" "$root/examples/nearest.py" /nowhere "$place/disc.png" red 2>"$place/err"
+    [ $? = 1 ] && grep -q "/nowhere" "$place/err" && ok || bad "nearest.py: a missing model must be named: $(cat "$place/err")"
+    if [ -f "$root/models/emoji/model.safetensors" ]; then
+        "$nearest" emoji "$place/disc.png" "red circle" "green leaf" >"$place/c"
+        "$MERIDIAN_PYTHON" "$root/examples/nearest.py" emoji "$place/disc.png" "red circle" "green leaf" >"$place/python"
+        cmp -s "$place/c" "$place/python" && ok || bad "nearest.c and nearest.py differ: $(cat "$place/c" "$place/python")"
+    fi
+else
+    skipped=$((skipped + 5))
+    echo "SKIPPED: examples in Python, for which there is no python3 with numpy here"
+fi
 echo "[  PASSED  ] $passed test(s)."
 [ $skipped = 0 ] || echo "[  SKIPPED ] $skipped test(s)."
 [ $failed = 0 ] || echo "[  FAILED  ] $failed test(s)."
