@@ -4,7 +4,8 @@
  * that occurs in several rows is one picture with several captions. Every other column is kept as an attribute of the
  * picture (first row wins); a column `split` makes --split work. Relative paths start at the table. Missing files are
  * counted and left out: one gone file of a million is no reason to stop, all of them are. The separator is sniffed and
- * said, because "no column filepath" in a file with commas has cost people days; ragged rows cost themselves. */
+ * said, because "no column filepath" in a file with commas has cost people days; ragged rows cost themselves. Many
+ * caption files have no header; their columns are called by number, never guessed from what the cells look like. */
 #include "data/dataset_build.h"
 
 #define N_FIXED 4 /* id, path, label, split */
@@ -49,7 +50,8 @@ static int need_column(const struct table *t, const char *name, const char *what
                      "%s: no column \"%s\" for the %s, found: %.300s (%s-separated, %d column%s); name yours with %s, "
                      "or the separator with --csv-separator%s",
                      t->path, name, what, s.s ? s.s : "", table_sep_name(t->sep), t->n_cols, t->n_cols == 1 ? "" : "s",
-                     options, row ? "; the first line must name the columns, this one looks like a row" : "");
+                     options,
+                     row ? "; where no line names the columns, count them: --image-column 1 --caption-column 2" : "");
     str_free(&s);
     return rc;
 }
@@ -172,6 +174,9 @@ int dataset_build_csv(struct dataset_build *b)
 {
     const char *slash = strrchr(b->arg, '/');
     struct table_opt how = {.bad = note_bad_row, .ctx = b};
+    const char *name = b->opt->image_column;
+    if (name && *name && strspn(name, "0123456789") == strlen(name))
+        how.numbered = name;
     if (!*b->arg)
         FAIL(ERR_USAGE, "dataset \"%s\": expected csv:FILE", b->d->spec);
     TRY(parse_separator(b->opt->separator, &how.sep));

@@ -92,32 +92,43 @@ static int refuse(struct indexer *x, const char *why)
                         text_of(&x->s.key), why);
 }
 
-/* Caption i: its member, or a string of that name in the JSON. NULL: neither. */
-static const char *caption_of(struct indexer *x, const json_t *fields, int i)
+/* Caption k of key i: its member, or a string of that name in the JSON, or one of a list of them. NULL: no more. */
+static const char *caption_of(struct indexer *x, const json_t *fields, int i, size_t k)
 {
     struct sample *s = &x->s;
     if (s->has_caption[i])
-        return trim(&s->caption[i]);
-    return json_string_value(json_object_get(fields, x->keys[i]));
+        return k ? NULL : trim(&s->caption[i]);
+    const json_t *field = json_object_get(fields, x->keys[i]);
+    if (json_is_array(field) && k < json_array_size(field)) {
+        const char *text = json_string_value(json_array_get(field, k));
+        return text ? text : ""; /* null or a number: refused as an empty caption is */
+    }
+    return k ? NULL : json_string_value(field);
 }
 
 static const char *check_captions(struct indexer *x, const json_t *fields)
 {
-    const char *why = NULL;
-    int good = 0;
-    for (int i = 0; i < x->n_keys; i++) {
-        const char *text = caption_of(x, fields, i), *bad = text ? build_bad_caption(text) : NULL;
-        if (x->s.has_caption[i] && has_zero(&x->s.caption[i]))
-            bad = "the caption holds a zero byte";
-        if (bad)
-            why = bad;
-        good += text && !bad;
-    }
+    const char *why = NULL, *text;
+    int64_t good = 0;
+    for (int i = 0; i < x->n_keys; i++)
+        for (size_t k = 0; (text = caption_of(x, fields, i, k)) != NULL; k++) {
+            const char *bad = build_bad_caption(text);
+            if (x->s.has_caption[i] && has_zero(&x->s.caption[i]))
+                bad = "the caption holds a zero byte";
+            if (bad)
+                why = bad;
+            good += !bad;
+        }
     if (good || !x->n_keys)
         return NULL;
-    return why ? why
-               : "has no caption: neither a member .txt nor such a field in its JSON; --wds-caption-key names another "
-                 "(none: pictures alone)";
+    if (why)
+        return why;
+    str_clear(&x->scratch);
+    str_add(&x->scratch,
+            "has no caption: neither a member .%s nor a text or list of texts of that name in its JSON;"
+            " --wds-caption-key names another (none: pictures alone)",
+            x->keys[0]);
+    return text_of(&x->scratch);
 }
 
 static int add_place(struct indexer *x)
@@ -155,11 +166,10 @@ static int add_sample(struct indexer *x, const json_t *fields)
     cells[2] = s->has_label ? trim(&s->label) : "";
     TRY(build_image(b, cells, &image));
     TRY(add_place(x));
-    for (int i = 0; i < x->n_keys; i++) {
-        const char *text = caption_of(x, fields, i);
-        if (text)
+    const char *text;
+    for (int i = 0; i < x->n_keys; i++)
+        for (size_t k = 0; (text = caption_of(x, fields, i, k)) != NULL; k++)
             TRY(build_caption(b, x->n_samples, image, text, "caption"));
-    }
     return fields ? add_fields(x, fields, image) : 0;
 }
 

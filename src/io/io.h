@@ -115,11 +115,14 @@ struct table {
 };
 int table_read(struct table *t, const char *path);
 /* The same with a separator (0: sniffed) and with a function that is told of each bad row (ragged, not UTF-8, text
- * behind a quote) instead of an error; the row is left out. A negative answer ends the reading with that code. */
+ * behind a quote) instead of an error; the row is left out. A negative answer ends the reading with that code.
+ * numbered: a column's name; where the first row has no such cell it names nothing but is data, and columns are called
+ * 1, 2, 3, ... */
 struct table_opt {
     char sep;
     int (*bad)(void *ctx, int64_t line, const char *why);
     void *ctx;
+    const char *numbered;
 };
 int table_read_with(struct table *t, const char *path, const struct table_opt *opt);
 const char *table_sep_name(char sep);                      /* "tab", "comma", ... */

@@ -219,11 +219,35 @@ static int judge_row(struct table *t, struct cutter *c, size_t n, const struct t
     return 1;
 }
 
+/* A file without a header: the first row, already read, becomes data behind a header of numbers. */
+static int number_columns(struct table *t, struct cutter *c, size_t n_cols, int64_t *cap)
+{
+    for (size_t i = 0; i < n_cols; i++) {
+        char name[24];
+        TRY(add_cell(c, (char *)(uintptr_t)c->cells[i], strlen(c->cells[i])));
+        snprintf(name, sizeof(name), "%zu", i + 1);
+        c->cells[i] = arena_strdup(t->arena, name);
+        if (!c->cells[i])
+            return ERR_MEMORY;
+    }
+    return note_line(t, c, cap);
+}
+
+static bool holds(const char *const *cells, size_t n, const char *name)
+{
+    for (size_t i = 0; i < n; i++)
+        if (!strcmp(cells[i], name))
+            return true;
+    return false;
+}
+
 static int read_rows(struct table *t, struct cutter *c, const struct table_opt *opt)
 {
     size_t n = 0, n_cols = 0;
     int64_t cap = 0, n_read = 0;
     TRY(take_row(c, &n_cols));
+    if (opt->numbered && n_cols > 0 && n_cols <= MAX_COLS && !holds(c->cells, n_cols, opt->numbered))
+        TRY(number_columns(t, c, n_cols, &cap));
     TRY(check_header(c->cells, n_cols, t->path));
     t->n_cols = (int)n_cols;
     c->tolerant = opt->bad != NULL;

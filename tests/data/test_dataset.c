@@ -244,11 +244,34 @@ static void separators(void **state UNUSED)
     assert_says("--csv-img-key");
     opt.separator = "two";
     csv_refused("filepath,title\npic/red.png,x\n", &opt, ERR_USAGE, "expected one character");
-    csv_refused("pic/red.png\ta red thing\npic/blue.png\tx\n", NULL, ERR_DATA, "looks like a row");
+    csv_refused("pic/red.png\ta red thing\npic/blue.png\tx\n", NULL, ERR_DATA, "--image-column 1 --caption-column 2");
     struct dataset_opt alone = {.caption_column = "none"};
     struct dataset *d = open_csv("filepath\npic/red.png\npic/blue.png\n", &alone);
     assert_true(d->n_images == 2 && d->n_texts == 0);
     dataset_close(&d);
+}
+
+static void tables_without_header(void **state UNUSED)
+{
+    struct dataset_opt opt = {.image_column = "2", .caption_column = "1"};
+    struct dataset *d =
+        open_csv("\xef\xbb\xbfred\tpic/red.png\tx\r\n\r\nred\tpic/red.png\r\nblue\tpic/blue.png\tx\n", &opt);
+    assert_true(d->n_images == 2 && d->n_texts == 2 && d->n_pairs == 2);
+    assert_string_equal(d->captions[0], "red"); /* the first line counts */
+    assert_int_equal(d->n_refused, 1);
+    assert_int_equal(d->refused[0].row, 3); /* and lines are counted as in the file */
+    dataset_close(&d);
+    d = open_csv("2,1\npic/red.png,same,same\npic/red.png,x\n", &opt); /* a header after all */
+    assert_true(d->n_images == 1 && d->n_texts == 1);
+    dataset_close(&d);
+    d = open_csv("same,pic/red.png,same\n", &opt); /* equal cells are no columns of one name */
+    assert_true(d->n_images == 1 && d->n_texts == 1);
+    dataset_close(&d);
+    opt.image_column = "4";
+    csv_refused("red,pic/red.png,x\n", &opt, ERR_DATA, "no column \"4\" for the pictures, found: 1, 2, 3");
+    opt.image_column = "2";
+    opt.caption_column = NULL;
+    csv_refused("red,pic/red.png,x\n", &opt, ERR_DATA, "no column \"caption\" for the captions, found: 1, 2, 3");
 }
 
 /* ---- where names may lead ---- */
@@ -380,6 +403,7 @@ int main(void)
         cmocka_unit_test(bad_rows),
         cmocka_unit_test(refused_list_is_bounded),
         cmocka_unit_test(separators),
+        cmocka_unit_test(tables_without_header),
         cmocka_unit_test(names_stay_below_the_root),
         cmocka_unit_test(folders),
         cmocka_unit_test(folder_links),

@@ -231,6 +231,7 @@ static void captions(void **state UNUSED)
     dataset_close(&d);
     opt.caption_key = "nothing";
     assert_int_equal(open_spec(&d, "c/0.tar", &opt), ERR_DATA);
+    assert_says("neither a member .nothing nor");
     assert_says("--wds-caption-key");
     opt = (struct dataset_opt){.limit = 2};
     must(open_spec(&d, "c/0.tar", &opt));
@@ -239,6 +240,27 @@ static void captions(void **state UNUSED)
     opt = (struct dataset_opt){.split = "train"};
     assert_int_equal(open_spec(&d, "c/0.tar", &opt), ERR_USAGE);
     assert_says("no field \"split\"");
+}
+
+static void lists_of_captions(void **state UNUSED)
+{
+    struct dataset *d;
+    struct shard s;
+    begin(&s, "many/0.tar", PAX, 0);
+    add_picture(&s, "a.jpg");
+    add_text(&s, "a.json", "{\"captions\": [\"one\", null, \"two\", \"\"], \"n\": 5}");
+    add_picture(&s, "b.jpg");
+    add_text(&s, "b.json", "{\"captions\": [], \"n\": 0}");
+    add_picture(&s, "c.jpg");
+    add_text(&s, "c.json", "{\"captions\": [3, {}]}");
+    end(&s);
+    struct dataset_opt opt = {.caption_key = "captions"};
+    must(open_spec(&d, "many/0.tar", &opt));
+    assert_true(d->n_images == 1 && d->n_texts == 2 && d->n_pairs == 2);
+    assert_string_equal(d->captions[1], "two");
+    assert_null(dataset_image_cell(d, 0, "captions"));
+    assert_int_equal(d->n_refused, 4); /* two captions of a, samples b and c */
+    dataset_close(&d);
 }
 
 static void bad_samples(void **state UNUSED)
@@ -489,17 +511,12 @@ static void memory_failures(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(flavours),
-        cmocka_unit_test(patterns),
-        cmocka_unit_test(captions),
-        cmocka_unit_test(bad_samples),
-        cmocka_unit_test(hostile_names),
-        cmocka_unit_test(limits),
-        cmocka_unit_test(bomb),
-        cmocka_unit_test(truncations),
-        cmocka_unit_test(changed_under_us),
-        cmocka_unit_test(cache_is_bounded),
-        cmocka_unit_test(memory_failures),
+        cmocka_unit_test(flavours),         cmocka_unit_test(patterns),
+        cmocka_unit_test(captions),         cmocka_unit_test(lists_of_captions),
+        cmocka_unit_test(bad_samples),      cmocka_unit_test(hostile_names),
+        cmocka_unit_test(limits),           cmocka_unit_test(bomb),
+        cmocka_unit_test(truncations),      cmocka_unit_test(changed_under_us),
+        cmocka_unit_test(cache_is_bounded), cmocka_unit_test(memory_failures),
     };
     return cmocka_run_group_tests(tests, make_picture, drop);
 }
