@@ -139,6 +139,39 @@ def models(run, s):
     fields(blip, "text_config", ("vocab_size", Whole(99, 10000000, required=False), "bos_token_id"),
            ("sep_token_id", Whole(0, 99), "vocab_size"), ("pad_token_id", Whole(0, 99, required=False)))
 
+    # open_clip: missing fields have the library's defaults; heads follow from widths
+    oc = {"model_cfg": {"embed_dim": 4, "vision_cfg": {"width": 64, "layers": 1, "head_width": 16, "patch_size": 32, "image_size": 64,
+                                                       "mlp_ratio": 4.0},
+                        "text_cfg": {"width": 64, "layers": 1, "heads": 4, "context_length": 8, "vocab_size": 100}}}
+
+    def write_oc(text):
+        return s.put("open_clip_config.json", text)
+
+    def rows(path, *list_of):
+        for name, rule, *also in list_of:
+            run("open_clip_config.json", oc, ["model_cfg", *path, name], rule, write_oc, "config", also=also)
+
+    def opt(low, high, more=None):
+        return Whole(low, high, required=False, more=more)
+
+    rows([], ("embed_dim", Whole(1, 65536)))
+    rows(["vision_cfg"], ("width", opt(1, 65536, lambda v: v // 16 and v // 16 <= 1024 and v % (v // 16) == 0), "head_width"), ("layers", opt(1, 1000)),
+         ("head_width", opt(1, 65536, lambda v: 64 // v and 64 % (64 // v) == 0)),
+         ("patch_size", opt(1, 8192, lambda v: 64 % v == 0)), ("image_size", opt(1, 8192, lambda v: v % 32 == 0), "patch_size"),
+         ("mlp_ratio", Real(0.015625, 16.0, required=False)))
+    rows(["text_cfg"], ("width", opt(1, 65536, lambda v: v % 4 == 0), "heads"), ("layers", opt(1, 1000)),
+         ("heads", opt(1, 1024, lambda v: 64 % v == 0)), ("context_length", opt(2, 65536)), ("vocab_size", opt(2, 10000000)))
+
+    siglip = {"model_type": "siglip", "vision_config": tower(hidden_act="gelu_pytorch_tanh", image_size=64, patch_size=32),
+              "text_config": tower(hidden_act="gelu_pytorch_tanh", max_position_embeddings=8, vocab_size=100, projection_size=4)}
+    for side in ("vision_config", "text_config"):
+        fields(siglip, side, ("num_hidden_layers", opt(1, 1000)), ("intermediate_size", opt(1, 16 * 65536)),
+               ("layer_norm_eps", Real(1e-12, 1.0, required=False)), ("num_attention_heads", Whole(1, 1024, more=lambda v: 4 % v == 0)))
+    fields(siglip, "vision_config", ("image_size", opt(1, 8192, lambda v: v % 32 == 0), "patch_size"),
+           ("patch_size", opt(1, 8192, lambda v: 64 % v == 0)))
+    fields(siglip, "text_config", ("max_position_embeddings", opt(2, 65536)), ("vocab_size", opt(2, 10000000)),
+           ("projection_size", opt(1, 65536, lambda v: v == 4)))
+
 
 def preprocessing(run, s):
     base = {"crop_size": {"height": 8, "width": 8}, "size": {"shortest_edge": 8}, "do_center_crop": True, "do_resize": True,
