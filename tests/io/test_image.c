@@ -2,6 +2,7 @@
 #include "scratch.h"
 
 #include <pthread.h>
+#include <signal.h>
 #include <sys/stat.h>
 
 static struct image sample(int width, int height, int channels)
@@ -342,6 +343,27 @@ static void fake_worker(const char *script, const char *says)
     assert_null(out.pixels);
 }
 
+/* What a terminal or a batch system sends to all is for the program: a picture must not look broken by it. */
+static void signals_blocked(void)
+{
+    char script[700], mask[512];
+    snprintf(mask, sizeof(mask), "%s", in_scratch("mask"));
+    snprintf(script, sizeof(script),
+             "#!/usr/bin/awk -f\n"
+             "BEGIN { while ((getline l < \"/proc/self/status\") > 0) if (l ~ /^SigBlk/) print l > \"%s\" }\n",
+             mask);
+    fake_worker(script, "ended early");
+    size_t n = 0;
+    char *line = get_file(mask, &n);
+    assert_true(n > 8 && str_starts(line, "SigBlk:"));
+    unsigned long long bits = strtoull(line + 7, NULL, 16);
+    static const int ours[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGTSTP};
+    for (size_t i = 0; i < ARRAY_LEN(ours); i++)
+        assert_true(bits >> (ours[i] - 1) & 1);
+    assert_false(bits >> (SIGXCPU - 1) & 1);
+    free(line);
+}
+
 /* A worker that dies, talks nonsense, or is not there costs one picture and says so. */
 static void worker_faults(void **state UNUSED)
 {
@@ -359,6 +381,7 @@ static void worker_faults(void **state UNUSED)
     fake_worker("#!/bin/sh\ncat >/dev/null\n", "ended early");
     fake_worker("#!/bin/sh\ncat >/dev/null\nprintf 'a picture of forty bytes, or so it seems' >&0\n",
                 "no sensible answer");
+    signals_blocked();
     setenv("MERIDIAN_MODULES", in_scratch("nowhere"), 1);
     assert_int_equal(image_read_memory(&out, "P6\n1 1\n255\nabc", 14, "any.ppm"), ERR_FAIL);
     assert_says("meridian-decode was not found");
