@@ -58,15 +58,15 @@ static int find_type(const struct out *o, size_t col)
     bool whole = true, real = true, any = false;
     double x = 0;
     int64_t v = 0;
-    for (size_t i = 0; i < o->n_rows && real; i++) {
+    for (size_t i = 0; i < o->n_rows && (whole || real); i++) {
         const char *s = cell_of(o, i, col);
         if (!s || !*s)
             continue;
         any = true;
         whole = whole && is_number(s, true, &x, &v);
-        real = is_number(s, false, &x, &v) || whole;
+        real = real && is_number(s, false, &x, &v); /* not every whole number is a double */
     }
-    return !any || !real ? PQ_BYTES : whole ? PQ_INT64 : PQ_DOUBLE;
+    return !any ? PQ_BYTES : whole ? PQ_INT64 : real ? PQ_DOUBLE : PQ_BYTES;
 }
 
 static void put_le(struct str *b, uint64_t v, int n)
