@@ -45,7 +45,8 @@ enum err {
 int err_set(int code, const char *fmt, ...) PRINTF_LIKE(2, 3);
 /* Append one frame of context, " (while …)", and return `code` unchanged. */
 int err_while(int code, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* As err_set with ": strerror(errno)" appended; ENOSPC/EDQUOT/EFBIG become ERR_SPACE, ENOMEM ERR_MEMORY. */
+/* As err_set with ": strerror(errno)" appended; ENOSPC/EDQUOT/EFBIG become ERR_SPACE, ENOMEM ERR_MEMORY,
+ * EMFILE/ENFILE ERR_FAIL. */
 int err_errno(int code, const char *fmt, ...) PRINTF_LIKE(2, 3);
 const char *err_text(void);        /* the thread's message; "" when none */
 void err_clear(void);

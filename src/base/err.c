@@ -79,6 +79,9 @@ int err_errno(int code, const char *fmt, ...)
     } else if (why == EFBIG) {
         code = ERR_SPACE;
         next = "; is the size of files limited (ulimit -f)?";
+    } else if (why == EMFILE || why == ENFILE) {
+        code = ERR_FAIL; /* says nothing about the file */
+        next = "; allow more open files (ulimit -n)";
     } else if (why == ENOMEM) {
         code = ERR_MEMORY;
     }

@@ -74,11 +74,11 @@ void encode_free(struct encoder *e)
 /* ---- loader threads
  * ---------------------------------------------------------------------------------------------------------- */
 
-static char *keep_reason(void)
+/* The fault of a picture (broken, gone, of an unknown kind), not of this machine (no memory, no room for temporaries,
+ * no more files, a part of this program missing): another run would read it, so it must not be counted as lost. */
+static bool costs_its_row(int rc)
 {
-    char *s = mem_strdup(err_text()[0] ? err_text() : "cannot be read");
-    err_clear();
-    return s;
+    return rc == ERR_DATA || rc == ERR_UNSUPPORTED;
 }
 
 /* Every loader takes each `loaders`-th picture of the buffer. */
@@ -93,14 +93,16 @@ static void load_share(void *arg)
         if (rc == 0)
             rc = preprocess_apply(&job->m->preprocess, &rgb, s->b->pixels + i * each);
         image_free(&rgb);
-        if (rc == ERR_MEMORY) { /* no fault of the picture: another run would read it */
-            s->b->code[s->at] = rc;
+        if (rc == 0)
+            continue;
+        s->b->why[i] = mem_strdup(err_text()[0] ? err_text() : "cannot be read");
+        if (!s->b->why[i] || !costs_its_row(rc)) {
+            s->b->code[s->at] = s->b->why[i] ? rc : ERR_MEMORY;
+            s->b->bad[s->at] = i;
             return;
         }
-        if (rc < 0) {
-            s->b->why[i] = keep_reason();
-            memset(s->b->pixels + i * each, 0, (size_t)each * sizeof *s->b->pixels);
-        }
+        err_clear();
+        memset(s->b->pixels + i * each, 0, (size_t)each * sizeof *s->b->pixels);
     }
 }
 
@@ -156,9 +158,12 @@ static int encode_buffer(struct encoder *e, struct encode_buffer *b)
 {
     struct model *m = e->job->m;
     int64_t each = 3 * m->image_size * m->image_size, n = 0;
-    for (int64_t i = 0; i < e->job->loaders; i++)
+    for (int64_t i = 0; i < e->job->loaders; i++) {
+        if (b->code[i] == ERR_MEMORY)
+            FAIL(ERR_MEMORY, "no memory to decode pictures; take fewer --loader-threads or a smaller --batch");
         if (b->code[i] < 0)
-            FAIL(b->code[i], "no memory to decode pictures; take fewer --loader-threads or a smaller --batch");
+            FAIL(b->code[i], "%s", b->why[b->bad[i]]);
+    }
     for (int64_t i = 0; i < b->n; i += MODEL_GRAIN) {
         int64_t k = b->n - i < MODEL_GRAIN ? b->n - i : MODEL_GRAIN;
         TRY(signal_check());

@@ -11,7 +11,8 @@ struct encode_buffer {
     float *pixels; /* [batch,3,H,W] */
     char **why;    /* [batch] NULL: read well */
     int64_t first, n;
-    int code[ENCODE_LOADERS_MAX]; /* of each loader: our own failure, no fault of a picture */
+    int code[ENCODE_LOADERS_MAX];    /* of each loader: a failure that is no picture's fault, which ends the work */
+    int64_t bad[ENCODE_LOADERS_MAX]; /* where it stood: its message is in why */
 };
 struct encoder {
     const struct encode_job *job;

@@ -198,9 +198,10 @@ static int note_failure(struct loader *l, int64_t row)
     return lost ? ERR_MEMORY : 0;
 }
 
+/* The picture's fault, not this machine's: another run could read what a full disk or too few open files kept away. */
 static bool costs_its_row(int rc)
 {
-    return rc < 0 && rc != ERR_MEMORY && rc != ERR_INTERRUPTED && rc != ERR_USAGE;
+    return rc == ERR_DATA || rc == ERR_UNSUPPORTED;
 }
 
 static int fill_pixels(struct loader *l, int64_t row, int64_t epoch, float *pixels)

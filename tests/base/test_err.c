@@ -74,6 +74,9 @@ static void from_errno(void **state)
     assert_string_equal(err_text(), "x: File too large; is the size of files limited (ulimit -f)?");
     errno = ENOMEM;
     assert_int_equal(err_errno(ERR_FAIL, "x"), ERR_MEMORY);
+    errno = EMFILE; /* no fault of the file that could not be opened */
+    assert_int_equal(err_errno(ERR_DATA, "x"), ERR_FAIL);
+    assert_string_equal(err_text(), "x: Too many open files; allow more open files (ulimit -n)");
     errno = ENOENT;
     assert_int_equal(err_errno(ERR_DATA, "x"), ERR_DATA);
 }
