@@ -71,6 +71,15 @@ struct bcast_dims {
     int64_t shape[5], stride_a[5], stride_b[5];
 };
 
+/* Negative log-likelihood of z under generalised Gaussians, number by number, without log 2; a = 1/alpha.
+ * linear false: r = sqrt((m - z)^2 + eps^2), t = b ln(r a), u = e^t, continued as a straight line in t above `cap`;
+ *   y = u - ln a - ln b + lgamma(1/b); a, b > 0.
+ * linear true (ProbVLM as released): a and b grow by `shift` first and u = clamp(|m - z| a b, lo, hi). */
+struct ggd_form {
+    bool linear;
+    double eps, cap, shift, lo, hi;
+};
+
 struct adamw_step {
     double lr, beta1, beta2, eps, weight_decay, correction1, correction2, grad_scale;
 };
@@ -198,6 +207,11 @@ struct engine {
     int (*distance_bwd)(const struct engine *e, int64_t n, int64_t m, int64_t d, const void *a, const void *b,
                         const void *dy, void *da, void *db);
 
+    void (*ggd_fwd)(const struct engine *e, const struct ggd_form *f, int64_t n, const void *m, const void *z,
+                    const void *a, const void *b, void *y);
+    void (*ggd_bwd)(const struct engine *e, const struct ggd_form *f, int64_t n, const void *m, const void *z,
+                    const void *a, const void *b, const void *dy, void *dm, void *da, void *db); /* z: a constant */
+
     /* optimiser: p, m, v fp32; g scaled by grad_scale first; decoupled decay (Loshchilov and Hutter 2019) */
     void (*adamw)(const struct engine *e, int64_t n, const struct adamw_step *s, const void *g, void *p, void *m,
                   void *v);
@@ -209,6 +223,11 @@ int engine_open(const struct engine **e, const char *name, int threads);
 const char *engine_names(void); /* "cpu, ref, ref64" */
 /* The machine as the cpu engine sees it: "avx512_bf16, 2 threads, oneDNN 2.6.3". */
 const char *engine_describe(const struct engine *e);
+
+/* Scalar functions in double (ref/ref_special.c). */
+double ref_lgamma(double x);   /* log |gamma(x)|; +inf at 0, -1, -2, ... */
+double ref_digamma(double x);  /* psi(x); NaN at 0, -1, -2, ... */
+double ref_trigamma(double x); /* psi'(x); +inf at 0, -1, -2, ... */
 
 /* Call first in main: makes waiting compute threads sleep soon instead of spinning, which collapses on a shared
  * machine. Starts the program once more with GOMP_SPINCOUNT set; returns when that or OMP_WAIT_POLICY is set already,

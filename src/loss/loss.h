@@ -36,4 +36,50 @@ struct loss_sigmoid_opt {
     const char *targets;      /* "identity" or "match" */
 };
 
+/* ---- generalised Gaussians (ggd.c): density beta / (2 alpha Gamma(1/beta)) exp(-(|z - mean| / alpha)^beta) -------- */
+
+double ggd_log_density(double z, double mean, double alpha, double beta);
+double ggd_cdf(double z, double mean, double alpha, double beta);
+double ggd_variance(double alpha, double beta);
+double ggd_log_variance(double alpha, double beta); /* finite where the variance itself is too large for a double */
+double ggd_entropy(double alpha, double beta);
+double ggd_sample(struct rng *r, double mean, double alpha, double beta);
+/* ProbVLM's variance as released (Upadhyay et al. 2023, their code): alpha = clip(1/(a + 1e-5), 1e-4, 5), beta =
+ * clip(b + 0.1, 0.1, 5). */
+double ggd_released_variance(double a, double b);
+
+/* ---- objectives of adapters (probvlm_loss.c, pfe_loss.c, pcme_loss.c): plain functions, for they look at pairs of
+ * distributions; all tensors [B,D], pair i in row i of both sides; [] ---------------------------------------------- */
+
+/* One side's distribution: mean, 1/alpha, beta. */
+struct ggd_side {
+    struct tensor *mean, *inverse, *shape;
+};
+enum ggd_cross { CROSS_SUM, CROSS_LOGSUMEXP, CROSS_QUADRATURE };
+struct probvlm_opt {
+    bool released;    /* the linear residual, its guards, T1 |m - z| + T2 NLL in every term */
+    double t1, t2;    /* of the released one */
+    double cross;     /* weight of the cross-modal term */
+    enum ggd_cross how;
+    double eps;       /* of the exact residual, see struct ggd_form */
+};
+struct ggd_form ggd_exact_form(double eps);
+struct ggd_form ggd_released_form(void);
+/* Mean over numbers of T1 |m - z| + T2 NLL as released. */
+struct tensor *ggd_released_term(const struct ggd_side *g, struct tensor *z, double t1, double t2);
+struct tensor *probvlm_loss(const struct ggd_side *image, const struct ggd_side *text, struct tensor *z_image,
+                            struct tensor *z_text, const struct probvlm_opt *o);
+
+/* Probabilistic face embeddings (Shi and Jain 2019, equation 3) over pairs of a picture and its text. */
+struct tensor *pfe_loss(struct tensor *mean_i, struct tensor *mean_t, struct tensor *log_var_i,
+                        struct tensor *log_var_t);
+/* PCME (Chun et al. 2021): match probabilities over samples [B,K,D]; scale and shift: a and b of -a d + b, []. */
+struct tensor *pcme_loss(struct tensor *samples_i, struct tensor *samples_t, struct tensor *scale,
+                         struct tensor *shift);
+/* KL(N(mean, exp(log_var)) | N(0, 1)), summed. */
+struct tensor *pcme_divergence(struct tensor *mean, struct tensor *log_var);
+/* PCME++ (Chun 2024, equations 1 and 2): closed-form distance, mean binary cross entropy against the identity. */
+struct tensor *pcmepp_loss(struct tensor *mean_i, struct tensor *mean_t, struct tensor *log_var_i,
+                           struct tensor *log_var_t, struct tensor *scale, struct tensor *shift);
+
 #endif

@@ -133,6 +133,24 @@ static struct tensor *build_sample(struct tape *t, struct tensor **in, const str
     return t_sample_normal(in[0], in[1], &r);
 }
 
+/* m, z, a, b; z lies away from m, where the slope of |m - z|^b is no cliff */
+static void make_ggd(struct op_case *c, struct rng *r)
+{
+    make_one(c, r, DOM_SPREAD);
+    case_add(c, DOM_SPREAD_HALF, c->in[0].n_dims, c->in[0].shape)->constant = true;
+    case_add(c, DOM_POSITIVE, c->in[0].n_dims, c->in[0].shape);
+    case_add(c, DOM_POSITIVE, c->in[0].n_dims, c->in[0].shape);
+}
+
+/* Exact, with the straight line above a low cap, and as released. */
+static struct tensor *build_ggd(struct tape *t, struct tensor **in, const struct op_case *c)
+{
+    struct ggd_form form = {.eps = c->param ? 0.03 : 0.3, .cap = c->param ? 0.7 : 20};
+    if (c->param == 2)
+        form = (struct ggd_form){.linear = true, .shift = 1e-4, .lo = 1e-4, .hi = 1e3};
+    return t_ggd_nll(in[0], in[1], in[2], in[3], form);
+}
+
 static const struct op_entry entries[] = {
     {"act gelu", make_act, build_act, ACT_GELU},
     {"act quick_gelu", make_act, build_act, ACT_QUICK_GELU},
@@ -165,6 +183,9 @@ static const struct op_entry entries[] = {
     {"clamp", make_clamp, build_clamp, 0},
     {"dropout", make_any, build_dropout, 0},
     {"sample_normal", make_sample, build_sample, 0},
+    {"ggd_nll", make_ggd, build_ggd, 0},
+    {"ggd_nll above its cap", make_ggd, build_ggd, 1},
+    {"ggd_nll as released", make_ggd, build_ggd, 2},
 };
 
 const struct op_group op_group_point = {entries, ARRAY_LEN(entries)};

@@ -210,7 +210,7 @@ struct tensor *t_pick(struct tensor *x, const int32_t *index);               /* 
 struct tensor *t_gather(struct tensor *x, const int32_t *rows, int64_t n);   /* [N,D] -> [n,D] */
 struct tensor *t_embed(struct tape *t, struct tensor *table, const int32_t *ids, int n_dims,
                        const int64_t *shape);               /* -> [shape.., D] */
-struct tensor *t_patchify(struct tensor *x, int64_t patch); /* [B,C,H,W] -> [B,N,C p p] */
+struct tensor *t_patchify(struct tensor *x, int64_t patch); /* [B,C,H,W] -> [B,N,C p p]; what fills no patch is cut */
 struct tensor *t_diag(struct tensor *x);                    /* [N,N] -> [N] */
 
 /* ---- reductions (op_reduce.c) ------------------------------------------------------------------------------------ */
@@ -236,6 +236,12 @@ struct tensor *t_avg_pool(struct tensor *x, int64_t k, int64_t stride);
 struct tensor *t_slerp(struct tensor *a, struct tensor *b,
                        struct tensor *lambda); /* lambda [] or [n], a constant; a at 1, b at 0 */
 struct tensor *t_pairwise_distance(struct tensor *a, struct tensor *b); /* squared, [n,m] */
+
+/* ---- densities (op_ggd.c) ---------------------------------------------------------------------------------------- */
+
+/* Negative log-likelihood of z under the generalised Gaussian of mean m, scale 1/a, shape b, without log 2, number by
+ * number; all of one shape, z a constant. struct ggd_form in kernel/kernel.h. */
+struct tensor *t_ggd_nll(struct tensor *m, struct tensor *z, struct tensor *a, struct tensor *b, struct ggd_form form);
 
 /* ---- gradient checking (gradcheck.c): central differences in double ---------------------------------------------- */
 

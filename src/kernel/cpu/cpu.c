@@ -80,6 +80,7 @@ static void fill(struct engine *e, enum isa isa)
         cpu_point_fill_avx512(e, &cpu_vec);
         cpu_norm_fill_avx512(e);
         cpu_move_fill_avx512(e);
+        cpu_ggd_fill_avx512(e);
         cpu_attention_fill_avx512(e);
         if (isa >= ISA_AVX512_BF16)
             cpu_bf16_fill(&cpu_vec);
@@ -89,6 +90,7 @@ static void fill(struct engine *e, enum isa isa)
         cpu_point_fill_avx2(e, &cpu_vec);
         cpu_norm_fill_avx2(e);
         cpu_move_fill_avx2(e);
+        cpu_ggd_fill_avx2(e);
         cpu_attention_fill_avx2(e);
         return;
     }
@@ -96,6 +98,7 @@ static void fill(struct engine *e, enum isa isa)
     cpu_point_fill_base(e, &cpu_vec);
     cpu_norm_fill_base(e);
     cpu_move_fill_base(e);
+    cpu_ggd_fill_base(e);
     cpu_attention_fill_base(e);
 }
 

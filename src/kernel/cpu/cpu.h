@@ -41,6 +41,7 @@ const char *cpu_onednn_version(void);
     void cpu_point_fill_##isa(struct engine *e, struct cpu_vec *v);                                                    \
     void cpu_norm_fill_##isa(struct engine *e);                                                                        \
     void cpu_move_fill_##isa(struct engine *e);                                                                        \
+    void cpu_ggd_fill_##isa(struct engine *e);                                                                         \
     void cpu_attention_fill_##isa(struct engine *e);
 CPU_FILLS(base)
 CPU_FILLS(avx2)

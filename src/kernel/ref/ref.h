@@ -18,6 +18,7 @@
     X(move)                                                                                                            \
     X(conv)                                                                                                            \
     X(sphere)                                                                                                          \
+    X(ggd)                                                                                                             \
     X(adamw)
 
 #define X(part)                                                                                                        \

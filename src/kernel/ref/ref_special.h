@@ -4,10 +4,6 @@
 
 #include "kernel/kernel.h"
 
-double ref_lgamma(double x);   /* log |gamma(x)|; +inf at 0, -1, -2, ... */
-double ref_digamma(double x);  /* psi(x); NaN at 0, -1, -2, ... */
-double ref_trigamma(double x); /* psi'(x); +inf at 0, -1, -2, ... */
-
 double ref_act(enum act a, double x);       /* the activation */
 double ref_act_slope(enum act a, double x); /* its derivative; 0 at the kink of relu and abs */
 
