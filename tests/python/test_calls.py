@@ -181,7 +181,7 @@ class Forks(unittest.TestCase):
 
     def test_after_import_and_after_computing(self):
         self.child("x = np.random.default_rng(0).normal(size=(30, 6)).astype('f4')\n"
-                   f"m = mrd.Model({CLIP!r}) if len(sys.argv) < 5 else None\n"
+                   f"m = mrd.Model({CLIP!r})\n"
                    "pixels = np.zeros((2, 3, 32, 32))\n"
                    "def answer(): return mrd.retrieval(x, x, bootstrap=9), m.encode_images(pixels).tolist()\n"
                    "want = answer()\n"
@@ -191,11 +191,34 @@ class Forks(unittest.TestCase):
                    "if os.fork() == 0: os._exit(0 if mrd.retrieval(x, x, bootstrap=9) else 1)\n"
                    "print('same' if os.wait()[1] == 0 and mrd.retrieval(x, x, bootstrap=9) else 'different')")
 
+    def test_pictures(self):
+        """The picture library has threads and locks of its own."""
+        name, folder = support.shipped(self), support.scratch(self)
+        path = support.disc(os.path.join(folder, "red.png"), (220, 30, 40))
+        self.child(f"m = mrd.Model({name!r}); want = m.encode_images([{path!r}] * 3).tolist()\n"
+                   f"if os.fork() == 0: os._exit(0 if m.encode_images([{path!r}] * 3).tolist() == want else 1)\n"
+                   "print('same' if os.wait()[1] == 0 else 'different')")
+
+    def test_while_another_thread_computes(self):
+        """What that thread held stays held in the child: an error there, not a wait without end."""
+        self.child("import threading, time\n"
+                   "x = np.random.default_rng(0).normal(size=(3000, 48))\n"
+                   "def work():\n"
+                   "    try: mrd.geometry(x, x, bootstrap=1000000)\n"
+                   "    except mrd.Interrupted: pass\n"
+                   "t = threading.Thread(target=work); t.start(); time.sleep(0.5)\n"
+                   "if os.fork() == 0:\n"
+                   "    try: mrd.retrieval(x[:9], x[:9])\n"
+                   "    except mrd.UnsupportedError as e: os._exit(0 if 'forked' in str(e) else 1)\n"
+                   "    os._exit(2)\n"
+                   "status = os.wait()[1]\n"
+                   "while t.is_alive(): mrd.interrupt(); t.join(0.05)\n"
+                   "print('same' if status == 0 and mrd.retrieval(x[:9], x[:9]) else 'different')")
+
     def test_multiprocessing(self):
         x = support.units(30, 6, dtype=np.float32)
         want = mrd.retrieval(x, x, bootstrap=5)
         with multiprocessing.get_context("fork").Pool(2) as pool:
-            self.assertEqual(pool.starmap(mrd.retrieval, [(x, x, None)] * 0 + []), [])
             got = [pool.apply(mrd.retrieval, (x, x), {"bootstrap": 5}) for _ in range(4)]
         self.assertEqual(got, [want] * 4)
 
