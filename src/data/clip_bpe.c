@@ -6,7 +6,6 @@
  * The two cleanings are not the same function. OpenAI's unescapes HTML, minds the final sigma, and matches its pattern
  * without regard to case; tokenizer.json composes (NFC), lowers letter by letter, and minds case.
  * The vocabulary is not trusted: every id once, no holes, all bytes, no unknown merges. */
-#include "data/save_json.h"
 #include "data/tokenizer_kind.h"
 
 #include <stdatomic.h>
@@ -263,7 +262,7 @@ static int save_vocab(const struct bpe *b, const char *dir)
             json_decref(o);
             FAIL(ERR_MEMORY, "out of memory while writing %s/vocab.json", dir);
         }
-    return save_json(dir, "vocab.json", o, JSON_COMPACT);
+    return atomic_put_json(dir, "vocab.json", o, JSON_COMPACT);
 }
 
 static int save_merges(const struct bpe *b, const char *dir)

@@ -6,7 +6,6 @@
  * not shipped: Debian's font and Unicode's tables carry licences of their own, and 3655 drawings take seconds. The
  * folder appears whole or not. */
 #include "data/emoji.h"
-#include "data/save_json.h"
 
 #include <string.h>
 
@@ -254,7 +253,7 @@ static int write_summary(const struct emoji_list *l, const char *dir, json_t *le
                           EMOJI_SIDE, "margin", MARGIN, "pictures", (json_int_t)l->n, "captions", (json_int_t)n_texts,
                           "names_from_cldr", (json_int_t)l->n_cldr_names, "left_out_count",
                           (json_int_t)json_array_size(left_out), "splits", splits, "left_out", left_out);
-    return save_json(dir, "world.json", o, JSON_INDENT(2));
+    return atomic_put_json(dir, "world.json", o, JSON_INDENT(2));
 }
 
 /* ---- the whole

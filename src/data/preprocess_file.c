@@ -8,7 +8,6 @@
  * HuggingFace's classes carry along unread; fields that we do not know are kept and written back.
  * Rejected: telling the path from the values (many folders of both kinds hold the same numbers). */
 #include "data/data.h"
-#include "data/save_json.h"
 
 #include <string.h>
 
@@ -370,7 +369,8 @@ json_t *preprocess_to_open_clip(const struct preprocess *p)
     }
     if (p->path != PICTURE_OPENAI)
         log_warn(
-            "pictures: open_clip resizes before it makes RGB; this model's folder made RGB first (variant \"hf\")");
+            "pictures: open_clip's layout cannot say variant \"hf\": crops may lie one pixel off, and pictures with a "
+            "palette, alpha or CMYK come out otherwise (docs/pixels.md)");
     json_t *size = square ? json_integer(p->crop_width) : json_pack("[i,i]", p->crop_height, p->crop_width);
     json_t *o =
         json_pack("{s:o,s:s,s:o,s:o,s:s,s:s,s:i}", "size", size, "mode", "RGB", "mean", three(p->mean), "std",
@@ -419,7 +419,7 @@ int preprocess_write(const struct preprocess *p, const char *dir)
         o = NULL;
     }
     json_decref(other);
-    return save_json(dir, FILE_NAME, o, JSON_INDENT(2) | JSON_REAL_PRECISION(16));
+    return atomic_put_json(dir, FILE_NAME, o, JSON_INDENT(2) | JSON_REAL_PRECISION(16));
 }
 
 /* The values and the version of this code's rules; not the spelling of the file. */

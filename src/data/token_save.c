@@ -4,7 +4,6 @@
  * for byte, so that transformers loads the folder as it loaded the original. A trained vocabulary gets files with the
  * same keys. One key is ours, and only when it is needed: "meridian_cleaning" where another cleaning mode was asked for
  * than the folder's own; transformers passes over keys that it does not know. */
-#include "data/save_json.h"
 #include "data/tokenizer_kind.h"
 
 #include <string.h>
@@ -65,11 +64,11 @@ int token_save_config(const struct tokenizer *t, const char *dir)
     if (rc == 0 && t->mode != t->folder_mode)
         rc = set_string(config, "meridian_cleaning", text_mode_name(t->mode));
     if (rc == 0) {
-        rc = save_json(dir, "tokenizer_config.json", config, JSON_INDENT(2) | JSON_SORT_KEYS);
+        rc = atomic_put_json(dir, "tokenizer_config.json", config, JSON_INDENT(2) | JSON_SORT_KEYS);
         config = NULL;
     }
     if (rc == 0) {
-        rc = save_json(dir, "special_tokens_map.json", map, JSON_INDENT(2) | JSON_SORT_KEYS);
+        rc = atomic_put_json(dir, "special_tokens_map.json", map, JSON_INDENT(2) | JSON_SORT_KEYS);
         map = NULL;
     }
     json_decref(config);

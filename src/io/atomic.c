@@ -355,6 +355,26 @@ int atomic_put(const char *path, const void *p, size_t n)
     return atomic_commit(&f);
 }
 
+/* json_dump_file writes in place: a full disk would leave half a file. */
+int atomic_put_json(const char *dir, const char *name, json_t *o, size_t flags)
+{
+    char path[PATH_BYTES];
+    struct str b = {0};
+    int rc =
+        o ? path_join(path, sizeof(path), dir, name) : err_set(ERR_MEMORY, "%s/%s: no memory to write it", dir, name);
+    if (rc == 0)
+        rc = str_add_json(&b, o, flags);
+    if (flags & JSON_INDENT(JSON_MAX_INDENT)) /* a text of lines ends in one */
+        str_add_c(&b, '\n');
+    if (rc == 0 && b.failed)
+        rc = err_while(ERR_MEMORY, "writing %s", path);
+    if (rc == 0)
+        rc = atomic_put(path, b.s, b.n);
+    json_decref(o);
+    str_free(&b);
+    return rc;
+}
+
 /* ---- folders ---- */
 
 int atomic_dir_open(struct atomic_dir *d, const char *path, bool force)

@@ -28,6 +28,7 @@ int path_join(char *out, size_t n, const char *dir, const char *name);
 /* A name that came from a file: one component or a relative path without "..", absolute parts or control bytes. */
 int path_check_name(const char *name, const char *file);
 int path_make_dirs(const char *path);
+int path_sum(char hex[65], const char *path, int64_t *size); /* SHA-256 of a file, and its size (may be NULL) */
 int path_remove_tree(const char *path);                    /* only used on our own temporaries */
 int path_cache(char *out, size_t n, const char *name);     /* $XDG_CACHE_HOME/meridian/NAME or ~/.cache/meridian/NAME */
 
@@ -44,6 +45,8 @@ int atomic_patch(struct atomic_file *f, size_t offset, const void *p, size_t n);
 int atomic_commit(struct atomic_file **f);                 /* closes either way; on failure the old file stands */
 void atomic_abort(struct atomic_file **f);                 /* safe on NULL and after commit */
 int atomic_put(const char *path, const void *p, size_t n); /* the three above in one */
+/* o as dir/name; flags are jansson's. Takes the reference. NULL: whoever made o ran out of memory. */
+int atomic_put_json(const char *dir, const char *name, json_t *o, size_t flags);
 
 /* A folder that appears whole: write into dir->tmp, then commit renames it to its name. With force, an existing folder
  * is moved aside and removed after the rename. Stale temporaries of dead processes are removed at open. */

@@ -85,13 +85,32 @@ int path_make_dirs(const char *path)
             continue;
         memcpy(part, path, i);
         part[i] = '\0';
-        if (mkdir(part, 0777) == 0 || path_is_dir(part))
+        if (mkdir(part, 0777) == 0)
             continue;
-        if (errno == EEXIST)
+        int why = errno; /* looking whether it is there sets another */
+        if (path_is_dir(part))
+            continue;
+        if (why == EEXIST)
             FAIL(ERR_FAIL, "%s: expected a folder, found a file; move it or choose another place", part);
+        errno = why;
         return err_errno(ERR_FAIL, "%s: cannot make this folder", part);
     }
     return 0;
+}
+
+int path_sum(char hex[65], const char *path, int64_t *size)
+{
+    struct map m;
+    struct sha256 h;
+    TRY(map_open(&m, path));
+    sha256_start(&h);
+    sha256_add(&h, m.data, m.size);
+    sha256_hex(&h, hex);
+    if (size)
+        *size = (int64_t)m.size;
+    int rc = map_check(&m);
+    map_close(&m);
+    return rc;
 }
 
 static int remove_one(const char *path, const struct stat *st UNUSED, int flag UNUSED, struct FTW *at UNUSED)

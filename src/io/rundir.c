@@ -12,7 +12,6 @@
 #include <fcntl.h>
 #include <inttypes.h>
 #include <pthread.h>
-#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -88,24 +87,6 @@ static int repair_log(int fd, const char *name)
     return 0;
 }
 
-static int put_config(const struct rundir *r, const json_t *config)
-{
-    char name[PATH_BYTES + 16];
-    struct str b = {0};
-    int rc = 0;
-    TRY(path_join(name, sizeof(name), r->path, "config.json"));
-    rc = str_add_json(&b, config, JSON_INDENT(2));
-    str_add_c(&b, '\n');
-    if (rc == 0 && b.failed)
-        rc = ERR_MEMORY;
-    if (rc < 0)
-        rc = err_while(rc, "writing %s", name);
-    if (rc == 0)
-        rc = atomic_put(name, b.s, b.n);
-    str_free(&b);
-    return rc;
-}
-
 static int check_place(const char *path, bool resume, bool force)
 {
     char name[PATH_BYTES + 16];
@@ -143,7 +124,10 @@ static int open_into(struct rundir *r, const char *path, bool resume, bool force
         return err_errno(ERR_FAIL, "%s: cannot open", r->log);
     if (resume)
         return repair_log(r->events, r->log);
-    return config ? put_config(r, config) : 0;
+    if (!config)
+        return 0;
+    /* jansson counts references in what it calls const, too */
+    return atomic_put_json(r->path, "config.json", json_incref((json_t *)(uintptr_t)config), JSON_INDENT(2));
 }
 
 int rundir_open(struct rundir **out, const char *path, bool resume, bool force, const json_t *config)

@@ -168,19 +168,9 @@ static int clear(const struct workdir *w)
     return 0;
 }
 
-static int put_json(const char *path, const json_t *o)
+static int put_json(const char *folder, const char *name, const json_t *o)
 {
-    struct str b = {0};
-    int rc = str_add_json(&b, o, JSON_INDENT(2) | JSON_SORT_KEYS);
-    str_add_c(&b, '\n');
-    if (rc == 0 && b.failed)
-        rc = ERR_MEMORY;
-    if (rc == 0)
-        rc = atomic_put(path, b.s, b.n);
-    else
-        rc = err_while(rc, "writing %s", path);
-    str_free(&b);
-    return rc;
+    return atomic_put_json(folder, name, json_incref((json_t *)(uintptr_t)o), JSON_INDENT(2) | JSON_SORT_KEYS);
 }
 
 /* The gate is held. What stands there must agree, or is cleared away with force. */
@@ -208,7 +198,7 @@ static int settle_plan(struct workdir *w, bool force, const json_t *plan, workdi
     if (flock(w->lock, LOCK_EX | LOCK_NB) != 0)
         return refuse_locked(w);
     TRY(clear(w));
-    TRY(put_json(path, plan));
+    TRY(put_json(w->path, "plan.json", plan));
     if (!w->alone && flock(w->lock, LOCK_SH | LOCK_NB) != 0)
         return refuse_locked(w);
     return 0;
@@ -344,16 +334,8 @@ void workdir_abort(struct workdir *w)
 static int file_sum(const char *folder, const char *name, char hex[65])
 {
     char path[PATH_BYTES + 2 * NAME_BYTES];
-    struct map m = {0};
-    struct sha256 h;
     TRY(path_join(path, sizeof(path), folder, name));
-    TRY(map_open(&m, path));
-    sha256_start(&h);
-    sha256_add(&h, m.data, m.size);
-    sha256_hex(&h, hex);
-    int rc = map_check(&m);
-    map_close(&m);
-    return rc;
+    return path_sum(hex, path, NULL);
 }
 
 /* SHA-256 of an object without its field "sum". */
@@ -378,7 +360,7 @@ static int own_sum(json_t *o, char hex[65])
 
 static int seal(const struct workdir *w, json_t *o, const char *const *files, int n)
 {
-    char hex[65], path[PATH_BYTES + 2 * NAME_BYTES];
+    char hex[65];
     json_t *sums = json_object();
     int rc = sums ? 0 : ERR_MEMORY;
     for (int i = 0; rc == 0 && i < n; i++) {
@@ -395,8 +377,7 @@ static int seal(const struct workdir *w, json_t *o, const char *const *files, in
     TRY(own_sum(o, hex));
     if (json_object_set_new(o, "sum", json_string(hex)) < 0)
         FAIL(ERR_MEMORY, "no memory for the checksums of a piece");
-    TRY(path_join(path, sizeof(path), w->tmp, "piece.json"));
-    return put_json(path, o);
+    return put_json(w->tmp, "piece.json", o);
 }
 
 static int publish(struct workdir *w, json_t *o, const char *const *files, int n)

@@ -228,19 +228,13 @@ static int find_pairs(struct set *s)
 static int check_sum(const char *dir, const char *name, const char *expected)
 {
     char path[1024], found[65];
-    struct map m = {0};
-    struct sha256 h;
     TRY(path_check_name(name, "set.json"));
     TRY(path_join(path, sizeof path, dir, name));
     if (!path_exists(path))
         FAIL(ERR_DATA,
              "%s: named under \"checksums\" of set.json but not there; the set is incomplete, make or copy it again",
              path);
-    TRY(map_open(&m, path));
-    sha256_start(&h);
-    sha256_add(&h, m.data, m.size);
-    sha256_hex(&h, found);
-    map_close(&m);
+    TRY(path_sum(found, path, NULL));
     if (strcmp(found, expected) != 0)
         FAIL(ERR_DATA,
              "%s: SHA-256 %s, expected %s as set.json says; the file changed after it was written: copy the set again, "

@@ -184,24 +184,16 @@ static int put_metadata(const struct clip_job *j, int64_t shard, int64_t n)
 
 static int put_note(const struct clip_job *j)
 {
-    char path[1300];
     const struct set *s = j->s;
-    struct str b = {0};
-    TRY(path_join(path, sizeof path, j->dir.tmp, "meridian.json"));
     json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:f}", "format", "clip-retrieval", "model", s->model, "fingerprint",
                           s->fingerprint, "data", s->data, "logit_scale", s->logit_scale);
     static const char *const kept[] = {"data_fingerprint", "path_base", "mixed"};
     for (size_t i = 0; o && i < ARRAY_LEN(kept); i++)
         if (json_object_get(s->json, kept[i]))
             json_object_set(o, kept[i], json_object_get(s->json, kept[i]));
-    int rc = o ? str_add_json(&b, o, JSON_INDENT(2)) : ERR_MEMORY;
-    if (rc == 0 && !b.failed)
-        rc = atomic_put(path, b.s, b.n);
-    else
-        rc = err_set(ERR_MEMORY, "no memory for meridian.json, or a name in it is not UTF-8");
-    json_decref(o);
-    str_free(&b);
-    return rc;
+    if (!o)
+        FAIL(ERR_MEMORY, "no memory for meridian.json, or a name in it is not UTF-8");
+    return atomic_put_json(j->dir.tmp, "meridian.json", o, JSON_INDENT(2));
 }
 
 static int put_shards(struct clip_job *j)

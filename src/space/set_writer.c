@@ -7,7 +7,6 @@
 #include "space/space.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { CONVERT_NUMBERS = 16384, FLUSH_BYTES = 65536 };
@@ -251,21 +250,13 @@ static int write_pairs(struct set_writer *w, const struct set_pair *pairs, int64
 static int file_sum(const struct set_writer *w, const char *name, char hex[65])
 {
     char path[1100];
-    struct map m = {0};
-    struct sha256 h;
     TRY(path_join(path, sizeof path, w->dir.tmp, name));
-    TRY(map_open(&m, path));
-    sha256_start(&h);
-    sha256_add(&h, m.data, m.size);
-    sha256_hex(&h, hex);
-    map_close(&m);
-    return 0;
+    return path_sum(hex, path, NULL);
 }
 
 static int write_json(struct set_writer *w, int64_t n_pairs, const json_t *extra)
 {
-    char path[1100], hex[65];
-    TRY(path_join(path, sizeof path, w->dir.tmp, "set.json"));
+    char hex[65];
     json_t *sums = json_object();
     int rc = sums ? 0 : err_set(ERR_MEMORY, "out of memory while writing set.json");
     for (size_t i = 0; rc == 0 && i < ARRAY_LEN(file_names); i++) {
@@ -287,11 +278,7 @@ static int write_json(struct set_writer *w, int64_t n_pairs, const json_t *extra
         FAIL(ERR_DATA, "set \"%s\": a name in it is not valid UTF-8", w->dir.path);
     if (extra)
         json_object_update_missing(o, (json_t *)(uintptr_t)extra); /* jansson takes no const; it only reads here */
-    char *text = json_dumps(o, JSON_INDENT(2));
-    rc = text ? atomic_put(path, text, strlen(text)) : err_set(ERR_MEMORY, "out of memory while writing set.json");
-    free(text);
-    json_decref(o);
-    return rc;
+    return atomic_put_json(w->dir.tmp, "set.json", o, JSON_INDENT(2));
 }
 
 static int check_pairs(const struct set_writer *w, const struct set_pair *pairs, int64_t n)

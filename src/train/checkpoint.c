@@ -45,19 +45,6 @@ static int list(const char *run, int64_t *steps, int max)
     return n;
 }
 
-static int hash_file(const char *path, char out[65], int64_t *size)
-{
-    struct map map;
-    struct sha256 h;
-    TRY(map_open(&map, path));
-    sha256_start(&h);
-    sha256_add(&h, map.data, map.size);
-    sha256_hex(&h, out);
-    *size = (int64_t)map.size;
-    map_close(&map);
-    return 0;
-}
-
 static int write_state(const char *dir, const struct params *p, const struct optimizer *o, const void *average)
 {
     char path[2048];
@@ -81,20 +68,12 @@ static int write_manifest(const char *dir, const struct optimizer *o, const stru
     char path[2048], hash[65];
     int64_t size;
     TRY(path_join(path, sizeof path, dir, "state.safetensors"));
-    TRY(hash_file(path, hash, &size));
+    TRY(path_sum(hash, path, &size));
     json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:s, s:I, s:O}", "epoch", (json_int_t)c->epoch, "step",
                           (json_int_t)c->step, "done", (json_int_t)c->done, "optimizer_step", (json_int_t)o->step,
                           "best_epoch", (json_int_t)c->best_epoch, "best", json_number(c->best), "loss_mean",
                           c->loss_mean, "state_sha256", hash, "state_bytes", (json_int_t)size, "config", config);
-    char *text = j ? json_dumps(j, JSON_INDENT(1) | JSON_REAL_PRECISION(17)) : NULL;
-    json_decref(j);
-    if (!text)
-        FAIL(ERR_MEMORY, "%s: no memory for the checkpoint's manifest", dir);
-    int rc = path_join(path, sizeof path, dir, "checkpoint.json");
-    if (rc == 0)
-        rc = atomic_put(path, text, strlen(text));
-    free(text);
-    return rc;
+    return atomic_put_json(dir, "checkpoint.json", j, JSON_INDENT(1) | JSON_REAL_PRECISION(17));
 }
 
 int64_t checkpoint_bytes(const struct params *p, bool average)
@@ -138,7 +117,7 @@ static int complete(const char *dir, json_t **manifest)
         return 0;
     bool good = json_field_str(j, "state_sha256", true, &sum, path) == 0 &&
                 json_field_int(j, "state_bytes", true, 0, INT64_MAX, &expected, path) == 0 &&
-                path_join(path, sizeof path, dir, "state.safetensors") == 0 && hash_file(path, hash, &size) == 0 &&
+                path_join(path, sizeof path, dir, "state.safetensors") == 0 && path_sum(hash, path, &size) == 0 &&
                 size == expected && !strcmp(hash, sum);
     if (!good) {
         log_warn("%s: checkpoint is incomplete and is passed over", dir);

@@ -4,7 +4,6 @@
  * holds each section under the name of the command that prints the same object, so that a script can read either. */
 #include "view/fig.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 static json_t *set_to_json(const struct set *s)
@@ -18,7 +17,6 @@ static json_t *set_to_json(const struct set *s)
 static int write_json(const char *dir, const struct report_opt *opt, const struct ctx *c, const char *title,
                       const char *date)
 {
-    char path[2048];
     int rc = 0;
     json_t *o = json_object();
     bool bad = !o;
@@ -33,14 +31,10 @@ static int write_json(const char *dir, const struct report_opt *opt, const struc
     bad = bad || json_object_set_new(o, "eval geometry", geometry_to_json(c->in.geometry)) < 0;
     if (opt->extra)
         bad = bad || json_object_update(o, (json_t *)opt->extra) < 0;
-    char *text = bad ? NULL : json_dumps(o, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
-    if (!text)
+    if (bad)
         rc = err_set(ERR_DATA, "report.json: cannot be made; is the title, a path or the command line no valid UTF-8?");
     if (rc == 0)
-        rc = path_join(path, sizeof path, dir, "report.json");
-    if (rc == 0)
-        rc = atomic_put(path, text, strlen(text));
-    free(text);
+        return atomic_put_json(dir, "report.json", o, JSON_INDENT(2) | JSON_REAL_PRECISION(12));
     json_decref(o);
     return rc;
 }
