@@ -144,6 +144,9 @@ int cli_set(struct cli *c, const struct set_opt *o, struct set **s);
 /* A missing option or word is ERR_USAGE and says how to get help. */
 int cli_need(const struct cli *c, const void *value, const char *name);
 int cli_words(const struct cli *c, int min, int max, const char *what);
+/* What was measured, in every answer of a measuring command (cmd_eval.c). */
+json_t *cli_add_source(json_t *o, const struct set *s);
+void cli_print_source(const struct set *s);
 /* Prints one JSON object and a newline on stdout; takes the reference. NULL: no memory. */
 int cli_put_json(json_t *o);
 /* The command line as a shell would take it, without `leave_out`. */

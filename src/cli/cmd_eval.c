@@ -34,7 +34,7 @@ static struct eval_opt measure_opt(const struct eval_cmd *o)
 }
 
 /* What was measured, in every answer. */
-static json_t *add_source(json_t *o, const struct set *s)
+json_t *cli_add_source(json_t *o, const struct set *s)
 {
     if (!o)
         return NULL;
@@ -47,7 +47,7 @@ static json_t *add_source(json_t *o, const struct set *s)
     return o;
 }
 
-static void print_source(const struct set *s)
+void cli_print_source(const struct set *s)
 {
     printf("%lld pictures, %lld captions, %lld pairs, width %lld", (long long)s->image.n, (long long)s->text.n,
            (long long)s->n_pairs, (long long)s->width);
@@ -91,7 +91,7 @@ static void print_pair_of_numbers(const char *name, double a, double b)
 
 static void print_retrieval(const struct set *s, const struct retrieval r[2])
 {
-    print_source(s);
+    cli_print_source(s);
     printf("%-26s  %-28s  %s\n", "", "image to text", "text to image");
     printf("%-26s  %-28lld  %lld\n", "queries", (long long)r[0].n_queries, (long long)r[1].n_queries);
     printf("%-26s  %-28lld  %lld\n", "gallery", (long long)r[0].n_gallery, (long long)r[1].n_gallery);
@@ -125,7 +125,7 @@ static int run_retrieval(struct cli *c)
     if (rc == 0)
         rc = eval_retrieval(s, 1, &opt, &r[1]);
     if (rc == 0 && c->json)
-        rc = cli_put_json(add_source(retrieval_both_to_json(r), s));
+        rc = cli_put_json(cli_add_source(retrieval_both_to_json(r), s));
     else if (rc == 0)
         print_retrieval(s, r);
     retrieval_free(&r[0]);
@@ -160,7 +160,7 @@ static void print_one(const char *name, struct interval i, const char *better)
 
 static void print_geometry(const struct set *s, const struct geometry *g)
 {
-    print_source(s);
+    cli_print_source(s);
     print_one("alignment", g->alignment, "lower is better");
     print_one("relative alignment, image anchor", g->relative_alignment[0], "lower is better");
     print_one("relative alignment, text anchor", g->relative_alignment[1], "lower is better");
@@ -189,7 +189,7 @@ static int run_geometry(struct cli *c)
     TRY(cli_set(c, &o->set, &s));
     int rc = eval_geometry(s, &opt, &g);
     if (rc == 0 && c->json)
-        rc = cli_put_json(add_source(geometry_to_json(&g), s));
+        rc = cli_put_json(cli_add_source(geometry_to_json(&g), s));
     else if (rc == 0)
         print_geometry(s, &g);
     geometry_free(&g);

@@ -91,6 +91,102 @@ json_t *geometry_to_json(const struct geometry *g);
  */
 int eval_uniformity(const float *x, int64_t n, int64_t d, const struct eval_opt *opt, struct interval *out);
 
+/* ---- uncertainty (m_uncertainty.c, uncertainty_*.c; docs/methods/uncertainty.md) -------------------------------- */
+
+/* Level b of B holds places floor(b n / B) .. floor((b + 1) n / B) - 1 of the queries sorted by u (ties by row). */
+struct uncertainty_level {
+    int64_t n;
+    double uncertainty; /* mean u */
+    struct interval recall;
+};
+struct uncertainty_levels {
+    int n;
+    struct uncertainty_level level[EVAL_MAX_BINS];
+    struct interval spearman, r2, neg_s_r2; /* of level and recall; 0 where recall or u is constant */
+};
+struct uncertainty_point {
+    double coverage;      /* share of the queries that are answered, surest first */
+    struct interval risk; /* miss rate among them */
+};
+#define UNCERTAINTY_CURVE 100
+struct uncertainty {
+    int64_t n, n_hits;
+    struct uncertainty_levels levels[2]; /* as many as asked for (5), and 10 */
+    struct interval auroc, aurc, spearman_query;
+    struct interval ece, brier; /* of p */
+    int n_curve;
+    struct uncertainty_point curve[UNCERTAINTY_CURVE];
+};
+/* u [n]: larger is less sure (ERR_NONFINITE names the first that is not finite). p [n]: probability of a hit, or NULL.
+ * opt->bins_mass: levels, 0 = 5. n = 0: every number is missing. */
+int eval_uncertainty(const double *u, const bool *hit, const double *p, int64_t n, const struct eval_opt *opt,
+                     struct uncertainty *out);
+json_t *uncertainty_to_json(const struct uncertainty *u);
+
+/* ---- scores of doubt (uncertainty_scores.c, uncertainty_rows.c; formulas in docs/methods/uncertainty.md) --------- */
+
+/* id, name, what it is. Larger is less sure. */
+#define UNCERTAINTY_LIST(X)                                                                                            \
+    X(UNC_COSINE, "cosine", "1 - cosine of the first answer")                                                          \
+    X(UNC_MARGIN, "margin", "minus the lead of the first answer over the second")                                      \
+    X(UNC_ENTROPY, "entropy", "entropy of the softmax over the gallery")                                               \
+    X(UNC_MAX_P, "max-p", "1 - largest probability of that softmax")                                                   \
+    X(UNC_CSLS, "csls", "1 - probability of the first answer when each item's nearness to all is taken off")           \
+    X(UNC_DUAL, "dual", "1 - softmax over items times softmax over all queries")                                       \
+    X(UNC_DUAL_NORM, "dual-norm", "the same product, made a probability over items again")                             \
+    X(UNC_INVERTED, "inverted", "1 - softmax over all queries, made a probability over items")                         \
+    X(UNC_DUAL_REF, "dual-ref", "dual with reference queries in place of the other test queries")                      \
+    X(UNC_DUAL_NORM_REF, "dual-norm-ref", "dual-norm with reference queries")                                          \
+    X(UNC_INVERTED_REF, "inverted-ref", "inverted with reference queries")                                             \
+    X(UNC_KNN, "knn", "1 - mean cosine of the ten nearest queries of the reference")                                   \
+    X(UNC_MAHALANOBIS, "mahalanobis", "squared Mahalanobis distance to the reference queries")                         \
+    X(UNC_HUBNESS, "hubness", "how many queries have the first answer among their nearest ten")                        \
+    X(UNC_NORM, "norm", "minus the length of the query before normalisation")                                          \
+    X(UNC_COMBINED, "combined", "1 - p(hit) by logistic regression over the above, fitted on validation queries")      \
+    X(UNC_COMBINED_REF, "combined-ref", "the same without other test queries")
+enum uncertainty_id {
+#define X(id, name, text) id,
+    UNCERTAINTY_LIST(X)
+#undef X
+        N_UNCERTAINTIES
+};
+const char *uncertainty_name(int i); /* NULL outside the list */
+const char *uncertainty_text(int i);
+
+/* Somebody else's uncertainty (an adapter's variance), by row: [0] images, [1] texts. It is measured like the others
+ * and is a feature of the combined scores. */
+#define UNCERTAINTY_EXTRA 4
+struct uncertainty_extra {
+    const char *name, *text;
+    const double *u[2], *held[2]; /* held: of the reference set's rows, or NULL */
+};
+struct uncertainty_in {
+    const struct set *set;
+    const char *const *split;    /* [images] train, val or test; NULL: every query is a test query */
+    const char *const *label;    /* [images] class; a hit is then an answer of the query's class; NULL: pairs */
+    const struct set *reference; /* in place of split: every second row calibrates, the others are reference queries */
+    const char *const *reference_label;
+    double temperature; /* 0: fitted on validation queries; without them the set's own, or 0.01 */
+    const struct uncertainty_extra *extra;
+    int n_extra;
+};
+struct uncertainty_score {
+    const char *name, *text, *why; /* why: not computed, u is NULL */
+    double *u, *p;                 /* [n]; p: probability of a hit by a map fitted on validation queries, or NULL */
+};
+struct uncertainty_scores {
+    int64_t n, n_gallery, n_val, n_reference, n_without;
+    double temperature;
+    const char *temperature_from;
+    int64_t *row; /* [n] of the test queries, ascending */
+    bool *hit;    /* [n] the first answer is right; scores within 1e-9 are ties, in the query's favour */
+    int n_scores;
+    struct uncertainty_score score[N_UNCERTAINTIES + UNCERTAINTY_EXTRA];
+};
+/* direction 0: image to text, 1: text to image. A text's class and split are those of its first picture. */
+int uncertainty_scores_open(struct uncertainty_scores *out, const struct uncertainty_in *in, int direction);
+void uncertainty_scores_close(struct uncertainty_scores *s);
+
 /* ---- bootstrap (bootstrap.c) ---------------------------------------------------------------------------------- */
 
 /* Percentile interval of the mean of values[n] (NaN entries skipped). Told to stop, these two come back with nothing;
