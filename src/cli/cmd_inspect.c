@@ -282,6 +282,7 @@ static int inspect(const char *path, json_t **out)
 {
     static const char *const pickles[] = {".bin", ".pt", ".pth", ".ckpt", ".pkl"};
     static const char *const tables[] = {".csv", ".tsv"};
+    static const char *const pictures[] = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".ppm"};
     static const char *const archives[] = {".tar", ".tar.gz", ".tgz", ".tar.zst"};
     if (path_is_dir(path) || !path_exists(path))
         return inspect_folder(path, out);
@@ -293,7 +294,7 @@ static int inspect(const char *path, json_t **out)
         return inspect_table(path, out);
     if (str_ends(path, ".parquet"))
         return inspect_parquet(path, out);
-    if (image_has_name(path))
+    if (ends_in(path, pictures, ARRAY_LEN(pictures)))
         return inspect_picture(path, out);
     if (ends_in(path, pickles, ARRAY_LEN(pickles)))
         return source_refuse_pickle(path);

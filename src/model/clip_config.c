@@ -22,18 +22,16 @@ bool clip_accepts(enum layout l, const json_t *config)
 
 /* ---- HuggingFace ---- */
 
-/* A section with what transformers leaves out: values of its own defaults. An object KEY_dict, a relic of 2022, wins
- * over the section, as there. */
+/* A section with what transformers leaves out: values of its own defaults. An object KEY_dict, a relic of 2022, is
+ * taken in place of the section, as there: what it leaves out has the default, whatever the section says. */
 static int hf_section(const json_t *config, const char *key, json_t *defaults, const char *where, json_t **out)
 {
     char relic[64];
-    const json_t *section;
     json_t *full = NULL;
-    int rc = config_section(config, key, where, &section);
     snprintf(relic, sizeof relic, "%s_dict", key);
-    json_t *over = json_object_get(config, relic);
+    const json_t *section = json_object_get(config, relic);
+    int rc = json_is_object(section) ? 0 : config_section(config, key, where, &section);
     if (rc == 0 && (!defaults || !(full = json_copy((json_t *)(uintptr_t)section)) ||
-                    (json_is_object(over) && json_object_update(full, over) < 0) ||
                     json_object_update_missing(full, defaults) < 0))
         rc = err_set(ERR_MEMORY, "%s: no memory for the configuration", where);
     json_decref(defaults);
@@ -79,8 +77,9 @@ static int read_hf_text(struct clip *c, const json_t *config, const char *file)
         rc = json_field_int(o, "max_position_embeddings", true, 2, 65536, &c->text.context, where);
     if (rc == 0)
         rc = json_field_int(o, "vocab_size", true, 2, 10000000, &c->text.vocab, where);
-    c->start_id = c->text.vocab - 2;
-    c->end_id = c->text.vocab - 1;
+    bool own = c->text.vocab >= 49408; /* a longer table has words behind CLIP's (textual inversion) */
+    c->start_id = own ? 49406 : c->text.vocab - 2;
+    c->end_id = own ? 49407 : c->text.vocab - 1;
     if (rc == 0)
         rc = json_field_int(o, "bos_token_id", false, 0, c->text.vocab - 1, &c->start_id, where);
     if (rc == 0)
@@ -128,6 +127,7 @@ static const struct config_field text_fields[] = {
     {"mlp_ratio", NULL},
     {"norm_kwargs", NULL},
     {"pad_id", NULL},
+    {"eos_id", NULL}, /* read by pool_type "eos" alone */
     {"hf_tokenizer_name", NULL},
     {"tokenizer_kwargs", NULL},
     {"output_tokens", NULL},

@@ -15,6 +15,12 @@ static bool is_off(const json_t *v)
            (json_is_array(v) && !json_array_size(v));
 }
 
+/* Fields of its branches whose false is the variant: they are never skipped. */
+static bool is_on_unless_false(const char *key)
+{
+    return !strcmp(key, "ln_pre") || !strcmp(key, "attention_mask");
+}
+
 static int refuse(const char *key, const json_t *v, const char *expected, const char *where)
 {
     struct str found = {0};
@@ -34,7 +40,9 @@ int config_check_fields(const json_t *o, const struct config_field *fields, size
         const struct config_field *f = NULL;
         for (size_t i = 0; i < n && !f; i++)
             f = strcmp(fields[i].key, key) ? NULL : &fields[i];
-        if (is_off(v) || (f && !f->only))
+        if (is_on_unless_false(key) && json_is_false(v))
+            return refuse(key, v, "it to be absent, null or true", where);
+        if (is_off(v) || is_on_unless_false(key) || (f && !f->only))
             continue;
         if (!f)
             return refuse(key, v, "it to be absent, null or false", where);

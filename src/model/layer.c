@@ -190,10 +190,10 @@ int vit_read_sizes(struct vit *v, const json_t *config, int64_t image, const cha
 
 int vit_take_size(struct vit *v, int64_t image, const char *where)
 {
-    if (v->image % v->patch)
-        FAIL(ERR_DATA, "%s: field \"patch_size\" is %lld, expected a divisor of \"image_size\" (%lld)", where,
+    if (v->image < v->patch)
+        FAIL(ERR_DATA, "%s: field \"patch_size\" is %lld, expected at most \"image_size\" (%lld)", where,
              (long long)v->patch, (long long)v->image);
-    if (image && (image % v->patch || image < 0 || image > 8192))
+    if (image && image != v->image && (image % v->patch || image < 0 || image > 8192))
         FAIL(ERR_USAGE, "%s: pictures of %lld were asked for, expected a multiple of \"patch_size\" (%lld) up to 8192",
              where, (long long)image, (long long)v->patch);
     if (image)

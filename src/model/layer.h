@@ -42,8 +42,8 @@ int layer_read_act(const json_t *config, const char *where, enum act *act);
 int tower_read_hf(struct tower *t, const json_t *config, double eps, const char *where);
 /* An object of the configuration. */
 int config_section(const json_t *config, const char *key, const char *where, const json_t **out);
-/* image_size and patch_size (defaults as above); image 0: as the configuration says. The patch must divide the picture.
- */
+/* image_size and patch_size (defaults as above); image 0: as the configuration says. Other sizes must be whole
+ * patches; a configuration's own need not be (so400m-patch14-384): what fills no patch is cut off, as by everyone. */
 int vit_read_sizes(struct vit *v, const json_t *config, int64_t image, const char *where);
 /* The same when image and patch are known. */
 int vit_take_size(struct vit *v, int64_t image, const char *where);

@@ -100,15 +100,44 @@ static const struct model_family *family_of(enum layout l, const json_t *config)
     return NULL;
 }
 
+/* Models of which another form is read, or that are taken for one that is. */
+static int refuse_kin(enum layout l, const json_t *config, const char *type, const char *where)
+{
+    static const struct {
+        const char *type, *advice;
+    } kin[] = {
+        {"siglip2", "SigLIP 2 with NaFlex cuts pictures of any shape; the fixed sizes (model_type siglip) are read"},
+        {"clip_text_model", "it is one tower of a CLIP; expected both (CLIPModel)"},
+        {"clip_vision_model", "it is one tower of a CLIP; expected both (CLIPModel)"},
+        {"siglip_text_model", "it is one tower of a SigLIP; expected both (SiglipModel)"},
+        {"siglip_vision_model", "it is one tower of a SigLIP; expected both (SiglipModel)"},
+        {"metaclip_2", "its text tower reads another token of another vocabulary; CLIP (model_type clip) is read"},
+    };
+    if (l == LAYOUT_OPEN_CLIP && json_object_get(json_object_get(config, "model_cfg"), "init_logit_bias"))
+        FAIL(ERR_UNSUPPORTED,
+             "%s: model_cfg: field \"init_logit_bias\" makes this a SigLIP in open_clip's layout, whose image tower is "
+             "timm's; expected the HuggingFace folder of the same weights (model_type siglip, as google/siglip-*)",
+             where);
+    for (size_t i = 0; type && i < ARRAY_LEN(kin); i++)
+        if (!strcmp(type, kin[i].type))
+            FAIL(ERR_UNSUPPORTED, "%s: field \"model_type\" is %s: %s", where, type, kin[i].advice);
+    return 0;
+}
+
 static int unknown_family(enum layout l, const json_t *config, const char *where)
 {
     struct str known = {0};
     const char *type = json_string_value(json_object_get(config, "model_type"));
+    TRY(refuse_kin(l, config, type, where));
     for (size_t i = 0; i < ARRAY_LEN(families); i++)
         str_add(&known, "%s%s", i ? ", " : "", families[i]->name);
-    int rc = err_set(ERR_DATA, "%s: %s%s%s is not a model that is read here; expected one of the families %s", where,
-                     l == LAYOUT_HF ? "model_type " : "this configuration",
-                     l == LAYOUT_HF ? (type ? type : "(missing)") : "", "", known.s ? known.s : "");
+    const char *list = known.s ? known.s : "";
+    int rc = l == LAYOUT_HF
+                 ? err_set(ERR_DATA,
+                           "%s: field \"model_type\" is %.60s, which is not read here; expected a model of "
+                           "the families %s",
+                           where, type ? type : "missing", list)
+                 : err_set(ERR_DATA, "%s: no \"model_cfg\"; expected a model of the families %s", where, list);
     str_free(&known);
     return rc;
 }
@@ -116,14 +145,14 @@ static int unknown_family(enum layout l, const json_t *config, const char *where
 /* The configuration that is kept, and saved, takes the size of pictures that was asked for. */
 static int keep_image_size(const struct model *m, int64_t asked, const char *where)
 {
-    json_t *o = m->config;
+    json_t *o = m->config, *relic = json_object_get(o, "vision_config_dict"); /* read in its place where there is one */
     if (m->image_size != asked)
         FAIL(ERR_UNSUPPORTED, "%s: pictures of %lld were asked for, the family %s takes %lld", where, (long long)asked,
              m->family->name, (long long)m->image_size);
     if (m->layout == LAYOUT_OPEN_CLIP)
         o = json_object_get(json_object_get(o, "model_cfg"), "vision_cfg");
     else if (m->layout == LAYOUT_HF)
-        o = json_object_get(o, "vision_config");
+        o = json_is_object(relic) ? relic : json_object_get(o, "vision_config");
     if (json_object_set_new(o, m->layout == LAYOUT_OPENAI ? "image_resolution" : "image_size", json_integer(asked)) < 0)
         FAIL(ERR_MEMORY, "%s: no memory for the configuration", where);
     return 0;
@@ -228,6 +257,11 @@ static int load_preprocess(struct model *m, const struct model_source *s, bool o
         TRY(preprocess_read_open_clip(p, cfg, (int)m->image_size, s->config_path));
     } else if (path_exists(path)) {
         TRY(preprocess_read(p, s->dir));
+    } else if (m->family != &family_clip) {
+        FAIL(ERR_DATA,
+             "%s: missing; how pictures of the family %s are resized and normalised stands there, and CLIP's values "
+             "would give wrong vectors; copy it from where the model came from",
+             path, m->family->name);
     } else {
         preprocess_clip(p, (int)m->image_size);
         p->path = s->layout == LAYOUT_OPENAI ? PICTURE_OPENAI : PICTURE_HF;

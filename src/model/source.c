@@ -1,7 +1,9 @@
 /* model/source.c: what lies in a model folder: which layout, its configuration, its weight files as one name space.
  *
  * Many published folders hold both a HuggingFace and an open_clip copy of one model, and often pickles beside them; the
- * first layout whose configuration AND weights are there wins, HuggingFace first. A pickle can run code when it is
+ * first layout whose configuration AND weights are there wins, HuggingFace first. timm's folders of CLIP towers look
+ * alike but hold the image tower alone in config.json and model.safetensors: that configuration names no model_type,
+ * and the open_clip copy is taken. A pickle can run code when it is
  * read, so it never is; the message says how to convert it. An index file may name any path: a shard is a plain name in
  * the same folder, or the folder is refused. */
 #include "model/model.h"
@@ -175,6 +177,17 @@ static bool is_openai(const json_t *config)
     return name && str_starts(name, "openai CLIP");
 }
 
+static int read_config(struct model_source *s, const char *name)
+{
+    TRY(path_join(s->config_path, sizeof s->config_path, s->dir, name));
+    json_decref(s->config);
+    s->config = NULL;
+    TRY(json_read_file(&s->config, s->config_path));
+    if (!json_is_object(s->config))
+        FAIL(ERR_DATA, "%s: expected a JSON object", s->config_path);
+    return 0;
+}
+
 static int open_parts(struct model_source *s)
 {
     static const char *const hf[] = {"model.safetensors", HF_INDEX};
@@ -183,10 +196,11 @@ static int open_parts(struct model_source *s)
     bool hf_config = has(s->dir, "config.json"), oc_config = has(s->dir, OPEN_CLIP_CONFIG);
     bool hf_weights = has(s->dir, hf[0]) || has(s->dir, hf[1]);
     bool is_oc = oc_config && (!hf_config || !hf_weights);
-    TRY(path_join(s->config_path, sizeof s->config_path, s->dir, is_oc ? OPEN_CLIP_CONFIG : "config.json"));
-    TRY(json_read_file(&s->config, s->config_path));
-    if (!json_is_object(s->config))
-        FAIL(ERR_DATA, "%s: expected a JSON object", s->config_path);
+    TRY(read_config(s, is_oc ? OPEN_CLIP_CONFIG : "config.json"));
+    if (!is_oc && oc_config && !json_object_get(s->config, "model_type") && !is_openai(s->config)) {
+        is_oc = true;
+        TRY(read_config(s, OPEN_CLIP_CONFIG));
+    }
     s->layout = is_oc ? LAYOUT_OPEN_CLIP : is_openai(s->config) ? LAYOUT_OPENAI : LAYOUT_HF;
     return is_oc ? open_weights(s, open_clip, ARRAY_LEN(open_clip)) : open_weights(s, hf, ARRAY_LEN(hf));
 }

@@ -113,11 +113,21 @@ static bool is_known(const struct params *p, const char *name)
     return false;
 }
 
+/* Under its name, or, of a tensor that has two, under the other one. */
+static const struct st_tensor *find_stored(const struct params *p, const struct param *q, const struct weight_files *w)
+{
+    const struct st_tensor *s = weight_find(w, q->path);
+    for (int64_t k = 0; !s && k < p->n; k++)
+        if (p->v[k].kind == PARAM_ALIAS && p->v[k].tensor == q->tensor && &p->v[k] != q)
+            s = weight_find(w, p->v[k].path);
+    return s;
+}
+
 int params_check(const struct params *p, const struct weight_files *w)
 {
     for (int64_t k = 0; k < p->n; k++) {
         const struct param *q = &p->v[k];
-        const struct st_tensor *s = weight_find(w, q->path);
+        const struct st_tensor *s = find_stored(p, q, w);
         if (!s && (q->kind == PARAM_ALIAS || q->kind == PARAM_COUNTER)) /* a missing count starts at 0 */
             continue;
         if (!s)
@@ -192,7 +202,7 @@ int params_load(struct params *p, const struct weight_files *w, bool antialias)
 {
     for (int64_t k = 0; k < p->n; k++) {
         const struct param *q = &p->v[k];
-        const struct st_tensor *s = weight_find(w, q->path);
+        const struct st_tensor *s = find_stored(p, q, w);
         if (q->kind == PARAM_ALIAS || !s) /* the tensor has its numbers from its first name, or a count is missing */
             continue;
         TRY_IN(load_one(p, q, s, antialias), "reading tensor \"%s\" of %s", q->path, w->path);

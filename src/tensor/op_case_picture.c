@@ -8,6 +8,10 @@ static void make_patchify(struct op_case *c, struct rng *r)
     c->i[0] = case_axis(c, r, 1, 3, 32);
     int64_t b = case_axis(c, r, 1, 2, 16), ch = case_axis(c, r, 1, 2, 3);
     int64_t h = c->i[0] * ((c->big ? 7 : case_length(r, 1, 2))), w = c->i[0] * ((c->big ? 7 : case_length(r, 1, 2)));
+    if (!c->big) { /* what fills no patch */
+        h += case_length(r, 0, c->i[0] - 1);
+        w += case_length(r, 0, c->i[0] - 1);
+    }
     c->flop = (double)case_count(case_add(c, DOM_NORMAL, 4, (int64_t[]){b, ch, h, w}));
 }
 

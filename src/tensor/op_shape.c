@@ -297,7 +297,9 @@ struct tensor *t_prepend(struct tensor *token, struct tensor *x)
     return node_run(&op_prepend, in, 2, NULL, 0);
 }
 
-/* ---- patchify: [B,C,H,W] -> [B,(H/p)(W/p),C p p], columns in the order of a convolution's weight ---- */
+/* ---- patchify: [B,C,H,W] -> [B,(H/p)(W/p),C p p], columns in the order of a convolution's weight. Rows and columns
+ * that do not fill a patch are left out, as by a convolution of that stride (SigLIP: 384 is 27 patches of 14 and 6)
+ * ---- */
 
 static int patchify_shape(struct node *n, struct tensor *out)
 {
@@ -305,7 +307,7 @@ static int patchify_shape(struct node *n, struct tensor *out)
     int64_t p = *(int64_t *)n->attr;
     if (x->n_dims != 4)
         return node_fail(n, ERR_FAIL, "input %s, expected [B,C,H,W]", shape_text(x));
-    if (p < 1 || x->shape[2] % p || x->shape[3] % p)
+    if (p < 1 || x->shape[2] < p || x->shape[3] < p)
         return node_fail(n, ERR_FAIL, "input %s cannot be cut into patches of %" PRId64, shape_text(x), p);
     return shape_copy(out, 3, (int64_t[]){x->shape[0], (x->shape[2] / p) * (x->shape[3] / p), x->shape[1] * p * p});
 }

@@ -546,7 +546,7 @@ static void test_embed(void **state)
 static void test_movement(void **state)
 {
     (void)state;
-    static const int64_t pictures[][5] = {{2, 3, 8, 8, 4}, {3, 1, 9, 6, 3}, {1, 3, 32, 33, 16}, {2, 3, 5, 7, 1}};
+    static const int64_t pictures[][5] = {{2, 3, 8, 8, 4}, {3, 1, 9, 6, 3}, {1, 3, 32, 33, 16}, {2, 3, 5, 7, 1}, {2, 2, 11, 13, 5}};
     for (size_t s = 0; s < ARRAY_LEN(pictures); s++) {
         const int64_t *p = pictures[s];
         int64_t n = p[0] * p[1] * p[2] * p[3];

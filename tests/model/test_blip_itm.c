@@ -233,7 +233,7 @@ static void test_bad_config(void **state)
         const char *says;
     } bad[] = {
         {"vision_config", "num_attention_heads", 7, "divisor"},
-        {"vision_config", "patch_size", 7, "divisor"},
+        {"vision_config", "patch_size", 4096, "at most"},
         {"vision_config", "image_size", 1000000, "image_size"},
         {"text_config", "num_attention_heads", 5, "divisor"},
         {"text_config", "num_hidden_layers", -1, "num_hidden_layers"},

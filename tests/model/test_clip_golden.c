@@ -202,7 +202,7 @@ static void test_bad_config(void **state)
         {"vision_config", "num_attention_heads", 0, "num_attention_heads"},
         {"vision_config", "num_attention_heads", 7, "divisor"},
         {"vision_config", "patch_size", 0, "patch_size"},
-        {"vision_config", "patch_size", 7, "divisor"},
+        {"vision_config", "patch_size", 4096, "at most"},
         {"vision_config", "image_size", 1000000, "image_size"},
         {"text_config", "num_hidden_layers", 1000000000, "num_hidden_layers"},
         {"text_config", "vocab_size", -1, "vocab_size"},

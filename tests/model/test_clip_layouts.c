@@ -4,6 +4,7 @@
 #include "model/clip.h"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 static char dir[] = "/tmp/meridian-test-XXXXXX";
 
@@ -247,6 +248,94 @@ static void test_round_trip(void **state)
     golden_close(&g);
 }
 
+static const char vit_b32[] = "{\"model_cfg\": {\"embed_dim\": 512, \"vision_cfg\": {\"image_size\": 224, \"layers\": "
+                              "12, \"width\": 768, \"patch_size\": 32}, \"text_cfg\": {\"context_length\": 77, "
+                              "\"vocab_size\": 49408, \"width\": 512, \"heads\": 8, \"layers\": 12}}}";
+
+static int count(enum layout l, json_t *config, int64_t *n)
+{
+    int rc = model_count(l, config, "config", n);
+    json_decref(config);
+    return rc;
+}
+
+static json_t *with(const char *section, const char *key, json_t *value)
+{
+    json_t *config = json_loads(vit_b32, 0, NULL), *o = json_object_get(config, "model_cfg");
+    assert_non_null(config);
+    json_object_set_new(section[0] ? json_object_get(o, section) : o, key, value);
+    return config;
+}
+
+/* timm's folder of a CLIP tower: its own config.json and weights beside the open_clip copy, which is the one that has
+ * both towers. */
+static void test_timm_folder(void **state)
+{
+    struct golden g;
+    char path[1300], other[1300];
+    golden_open(&g, "cpu");
+    save_sub(g.m, "timm", LAYOUT_OPEN_CLIP);
+    put("timm/config.json", "{\"architecture\": \"vit_base_patch32_clip_224\", \"num_classes\": 512}");
+    golden_path(path, sizeof path, "model.safetensors");
+    snprintf(other, sizeof other, "%s/timm/model.safetensors", dir);
+    assert_int_equal(symlink(path, other), 0);
+    struct model *m = open_sub("timm", g.m->engine);
+    assert_int_equal(m->layout, LAYOUT_OPEN_CLIP);
+    same_vectors(&g, m);
+    model_close(&m);
+    golden_close(&g);
+}
+
+/* Another size of pictures is saved where it will be read: in the relic section when there is one. */
+static void test_relic_size(void **state)
+{
+    struct golden g;
+    char path[1300], other[1300];
+    struct model *m = NULL;
+    json_t *config;
+    golden_open(&g, "cpu");
+    save_sub(g.m, "relic", LAYOUT_HF);
+    snprintf(path, sizeof path, "%s/relic", dir);
+    snprintf(other, sizeof other, "%s/relic/config.json", dir);
+    assert_int_equal(json_read_file(&config, other), 0);
+    json_object_set(config, "vision_config_dict", json_object_get(config, "vision_config"));
+    assert_int_equal(json_dump_file(config, other, 0), 0);
+    json_decref(config);
+    int64_t size = 2 * g.m->image_size;
+    if (model_open_opt(&m, path, &(struct model_opt){.image_size = size}, g.m->engine) < 0)
+        fail_msg("%s", err_text());
+    save_sub(m, "larger", LAYOUT_HF);
+    struct model *again = open_sub("larger", g.m->engine);
+    assert_int_equal(again->image_size, size);
+    assert_int_equal(again->params.n_slab, m->params.n_slab);
+    assert_memory_equal(again->params.data, m->params.data, (size_t)m->params.n_slab * sizeof(float));
+    model_close(&again);
+    model_close(&m);
+    golden_close(&g);
+}
+
+/* What is not read says what is read instead. */
+static void test_kin(void **state)
+{
+    static const char *const cases[][2] = {
+        {"siglip2", "NaFlex"},
+        {"clip_vision_model", "one tower"},
+        {"siglip_text_model", "one tower"},
+        {"metaclip_2", "model_type clip"},
+        {"align", "families clip, siglip"},
+    };
+    int64_t n = 0;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        assert_true(count(LAYOUT_HF, json_pack("{s:s}", "model_type", cases[i][0]), &n) < 0);
+        if (!strstr(err_text(), cases[i][0]) || !strstr(err_text(), cases[i][1]))
+            fail_msg("%s: %s", cases[i][0], err_text());
+    }
+    assert_int_equal(count(LAYOUT_OPEN_CLIP, with("", "init_logit_bias", json_integer(-10)), &n), ERR_UNSUPPORTED);
+    assert_non_null(strstr(err_text(), "google/siglip"));
+    assert_int_equal(count(LAYOUT_HF, json_object(), &n), ERR_DATA);
+    assert_non_null(strstr(err_text(), "missing"));
+}
+
 /* custom_text: the text tower's names begin with "text."; written again in the same layout they still do. */
 static void test_custom_text(void **state)
 {
@@ -293,25 +382,6 @@ static void test_custom_text(void **state)
 
 /* ---- configurations ---- */
 
-static const char vit_b32[] = "{\"model_cfg\": {\"embed_dim\": 512, \"vision_cfg\": {\"image_size\": 224, \"layers\": "
-                              "12, \"width\": 768, \"patch_size\": 32}, \"text_cfg\": {\"context_length\": 77, "
-                              "\"vocab_size\": 49408, \"width\": 512, \"heads\": 8, \"layers\": 12}}}";
-
-static int count(enum layout l, json_t *config, int64_t *n)
-{
-    int rc = model_count(l, config, "config", n);
-    json_decref(config);
-    return rc;
-}
-
-static json_t *with(const char *section, const char *key, json_t *value)
-{
-    json_t *config = json_loads(vit_b32, 0, NULL), *o = json_object_get(config, "model_cfg");
-    assert_non_null(config);
-    json_object_set_new(section[0] ? json_object_get(o, section) : o, key, value);
-    return config;
-}
-
 /* What open_clip computes and we do not is refused by the field's name. */
 static void test_refused_fields(void **state)
 {
@@ -334,7 +404,10 @@ static void test_refused_fields(void **state)
         {"vision_cfg", "patch_dropout", "0.5", 0},
         {"vision_cfg", "image_size", "[224, 224]", 0},
         {"vision_cfg", "image_size", "[224, 320]", ERR_UNSUPPORTED},
-        {"vision_cfg", "image_size", "225", ERR_DATA},
+        {"vision_cfg", "image_size", "225", 0}, /* 7 patches of 32 and a column that fills none */
+        {"vision_cfg", "image_size", "31", ERR_DATA},
+        {"vision_cfg", "ln_pre", "false", ERR_UNSUPPORTED},
+        {"vision_cfg", "ln_pre", "true", 0},
         {"vision_cfg", "head_width", "7", ERR_DATA},
         {"vision_cfg", "head_width", "0", ERR_DATA},
         {"vision_cfg", "layers", "[1, 2, 3]", ERR_DATA},
@@ -344,6 +417,9 @@ static void test_refused_fields(void **state)
         {"vision_cfg", "mlp_ratio", "1e300", ERR_DATA},
         {"vision_cfg", "something_new", "1", ERR_UNSUPPORTED},
         {"text_cfg", "hf_model_name", "\"roberta-base\"", ERR_UNSUPPORTED},
+        {"text_cfg", "attention_mask", "false", ERR_UNSUPPORTED},
+        {"text_cfg", "eos_id", "2", 0}, /* the largest id is read */
+        {"text_cfg", "pool_type", "\"eos\"", ERR_UNSUPPORTED},
         {"text_cfg", "pool_type", "\"last\"", ERR_UNSUPPORTED},
         {"text_cfg", "no_causal_mask", "true", ERR_UNSUPPORTED},
         {"text_cfg", "proj_bias", "true", ERR_UNSUPPORTED},
@@ -352,6 +428,8 @@ static void test_refused_fields(void **state)
         {"text_cfg", "heads", "5", ERR_DATA},
         {"text_cfg", "vocab_size", "1", ERR_DATA},
         {"", "nonscalar_logit_scale", "true", ERR_UNSUPPORTED},
+        {"", "init_logit_bias", "-10", ERR_UNSUPPORTED},
+        {"", "decoder_cfg", "{\"layers\": 1}", ERR_UNSUPPORTED},
         {"", "quick_gelu", "\"yes\"", ERR_DATA},
         {"", "embed_dim", "0", ERR_DATA},
     };
@@ -438,7 +516,15 @@ static void test_defaults(void **state)
     assert_int_equal(count(LAYOUT_HF, config, &n), ERR_DATA);
     config = json_pack("{s:s, s:{s:i}, s:{}}", "model_type", "clip", "vision_config", "num_channels", 4, "text_config");
     assert_int_equal(count(LAYOUT_HF, config, &n), ERR_DATA);
-    /* the relic of 2022 wins, as in transformers */
+    /* the relic of 2022 wins, as in transformers: what it leaves out is the default's, not the section's */
+    config = json_pack("{s:s, s:{s:i}, s:{}, s:{s:i}}", "model_type", "clip", "vision_config", "hidden_size", 96,
+                       "text_config", "vision_config_dict", "patch_size", 16);
+    assert_int_equal(count(LAYOUT_HF, config, &n), 0);
+    assert_int_equal(n, 149620737);
+    config = json_pack("{s:s, s:{}, s:{s:i}}", "model_type", "clip", "text_config_dict", "vision_config_dict",
+                       "patch_size", 16);
+    assert_int_equal(count(LAYOUT_HF, config, &n), 0);
+    assert_int_equal(n, 149620737);
     config = json_pack("{s:s, s:{}, s:{}, s:{s:i}}", "model_type", "clip", "vision_config", "text_config",
                        "vision_config_dict", "patch_size", 16);
     assert_int_equal(count(LAYOUT_HF, config, &n), 0);
@@ -459,6 +545,22 @@ static void test_end_token(void **state)
     c.end_is_largest = true;
     clip_end_positions(&c, ids, 2, 6, at);
     assert_true(at[0] == 3 && at[1] == 4);
+    /* words behind CLIP's own (textual inversion) are not the end token; a small table ends with it */
+    static const int64_t cases[][2] = {{49408, 49407}, {49410, 49407}, {60, 59}};
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        const struct engine *e;
+        struct model *m = NULL;
+        json_t *config = json_pack("{s:s, s:{s:i, s:i, s:i}, s:{s:i, s:I, s:i, s:i, s:i}}", "model_type", "clip",
+                                   "vision_config", "num_hidden_layers", 1, "hidden_size", 12, "intermediate_size", 12,
+                                   "text_config", "num_hidden_layers", 1, "vocab_size", (json_int_t)cases[i][0],
+                                   "hidden_size", 8, "num_attention_heads", 2, "intermediate_size", 8);
+        assert_int_equal(engine_open(&e, "ref", 1), 0);
+        if (model_init(&m, config, "config.json", NULL, e, 1) < 0)
+            fail_msg("%s", err_text());
+        assert_int_equal(((struct clip *)m->own)->end_id, cases[i][1]);
+        json_decref(config);
+        model_close(&m);
+    }
 }
 
 int main(void)
@@ -468,6 +570,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_bad_index, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_round_trip, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_custom_text, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_timm_folder, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_relic_size, make_dir, remove_dir),
+        cmocka_unit_test(test_kin),
         cmocka_unit_test(test_refused_fields),
         cmocka_unit_test(test_sizes),
         cmocka_unit_test(test_defaults),

@@ -4,6 +4,8 @@
 #include "golden_check.h"
 #include "loss/loss.h"
 
+#include <unistd.h>
+
 static void check_all(const char *engine, double bar)
 {
     struct golden g;
@@ -82,6 +84,70 @@ static void test_save(void **state)
     golden_close(&g);
 }
 
+/* The tiny model in DIR with pictures of another size in its configuration, its weights as they are. */
+static struct model *open_sized(const char *dir, const char *engine, int64_t image)
+{
+    char path[1024], original[1024];
+    const struct engine *e;
+    json_t *config;
+    struct model *m = NULL;
+    golden_path(original, sizeof original, "config.json");
+    assert_int_equal(json_read_file(&config, original), 0);
+    json_object_set_new(json_object_get(config, "vision_config"), "image_size", json_integer(image));
+    snprintf(path, sizeof path, "%s/config.json", dir);
+    assert_int_equal(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+    golden_path(original, sizeof original, "model.safetensors");
+    snprintf(path, sizeof path, "%s/model.safetensors", dir);
+    assert_true(symlink(original, path) == 0);
+    assert_int_equal(engine_open(&e, engine, 0), 0);
+    assert_int_equal(model_open(&m, dir, e), ERR_DATA); /* CLIP's mean and deviation are not SigLIP's */
+    assert_non_null(strstr(err_text(), "preprocessor_config.json: missing"));
+    config = json_pack("{s:s, s:{s:I, s:I}}", "image_processor_type", "SiglipImageProcessor", "size", "height",
+                       (json_int_t)image, "width", (json_int_t)image);
+    snprintf(path, sizeof path, "%s/preprocessor_config.json", dir);
+    assert_int_equal(json_dump_file(config, path, 0), 0);
+    json_decref(config);
+    if (model_open(&m, dir, e) < 0)
+        fail_msg("%s", err_text());
+    return m;
+}
+
+/* so400m-patch14-384: 384 is 27 patches of 14 and 6 pixels more. Those are cut off, as by the convolution. */
+static void test_cut(void **state)
+{
+    struct golden g;
+    char dir[] = "/tmp/meridian-test-XXXXXX";
+    golden_name = "siglip_tiny";
+    golden_open(&g, "cpu");
+    assert_non_null(mkdtemp(dir));
+    int64_t size = g.m->image_size, big = size + 5, d = g.m->embed;
+    struct model *m = open_sized(dir, "cpu", big);
+    assert_int_equal(m->image_size, big);
+    float *pixels = mem_calloc((size_t)(g.n * 3 * big * big), sizeof *pixels);
+    float *a = mem_calloc((size_t)(g.n * d), sizeof *a), *b = mem_calloc((size_t)(g.n * d), sizeof *b);
+    for (int64_t i = 0; i < g.n * 3 * big * big; i++)
+        pixels[i] = (float)i;
+    for (int64_t k = 0; k < g.n * 3; k++)
+        for (int64_t y = 0; y < size; y++)
+            memcpy(pixels + (k * big + y) * big, g.pixels + (k * size + y) * size, (size_t)size * sizeof *pixels);
+    assert_int_equal(model_embed_pixels(g.m, g.pixels, g.n, false, a), 0);
+    assert_int_equal(model_embed_pixels(m, pixels, g.n, false, b), 0);
+    assert_memory_equal(a, b, (size_t)(g.n * d) * sizeof *a);
+    mem_free(pixels);
+    mem_free(a);
+    mem_free(b);
+    model_close(&m);
+    /* but a size that is asked for is whole patches */
+    const struct engine *e;
+    assert_int_equal(engine_open(&e, "cpu", 0), 0);
+    assert_int_equal(model_open_opt(&m, dir, &(struct model_opt){.image_size = big + 1}, e), ERR_USAGE);
+    assert_int_equal(model_open_opt(&m, dir, &(struct model_opt){.image_size = big}, e), 0);
+    model_close(&m);
+    path_remove_tree(dir);
+    golden_close(&g);
+}
+
 /* A folder that names nothing is the base model; NaFlex is another family. */
 static void test_config(void **state)
 {
@@ -101,8 +167,8 @@ static void test_config(void **state)
     assert_int_equal(model_init(&m, c, "config.json", NULL, e, 1), ERR_DATA);
     assert_non_null(strstr(err_text(), "projection_size"));
     json_object_set_new(c, "model_type", json_string("siglip2"));
-    assert_int_equal(model_init(&m, c, "config.json", NULL, e, 1), ERR_DATA);
-    assert_non_null(strstr(err_text(), "siglip2"));
+    assert_int_equal(model_init(&m, c, "config.json", NULL, e, 1), ERR_UNSUPPORTED);
+    assert_non_null(strstr(err_text(), "NaFlex"));
     json_decref(c);
 }
 
@@ -110,7 +176,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_ref64), cmocka_unit_test(test_ref),    cmocka_unit_test(test_cpu),
-        cmocka_unit_test(test_save),  cmocka_unit_test(test_config),
+        cmocka_unit_test(test_save),  cmocka_unit_test(test_config), cmocka_unit_test(test_cut),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -118,7 +118,7 @@ static void bad_shapes(void **state)
     refuse(t, t_pick(IN(3, 2, 2), ids), "pick: index 7 at 2, expected 0 to 1");
     refuse(t, t_gather(IN(3, 2), ids, 3), "gather: id 7 at 2, expected 0 to 2");
     refuse(t, t_gather(IN(8, 2), ids, 4), "id -1 at 3");
-    refuse(t, t_patchify(IN(1, 1, 4, 4), 3), "patches of 3");
+    refuse(t, t_patchify(IN(1, 1, 4, 4), 5), "patches of 5");
     refuse(t, t_diag(IN(2, 3)), "expected [N,N]");
     refuse(t, t_reduce(IN(2, 3), RED_SUM, 2), "has no axis 2");
     refuse(t, t_conv2d(IN(1, 1, 2, 2), IN(1, 1, 3, 3), NULL, (struct conv_opt){0}), "larger than the picture");
@@ -347,6 +347,10 @@ static void small_print(void **state)
     assert_int_equal(y->n_dims, 3);
     assert_numbers(numbers(y), (float[]){6521, 8743}, 2);
     assert_numbers(numbers(t_row(y, -1)), (float[]){8743}, 1);
+    /* a row and a column that fill no patch are left out */
+    float odd[15] = {1, 2, 3, 4, 9, 5, 6, 7, 8, 9, 9, 9, 9, 9, 9};
+    y = t_linear_wb(t_patchify(t_input(t, SHAPE(1, 1, 3, 5), odd), 2), &weight, NULL, ACT_NONE);
+    assert_numbers(numbers(y), (float[]){6521, 8743}, 2);
     assert_ptr_equal(t_act(x, ACT_NONE), x);
     assert_null(t_detach(&weight));
     assert_null(t_diag(&weight));
