@@ -282,7 +282,6 @@ static int inspect(const char *path, json_t **out)
 {
     static const char *const pickles[] = {".bin", ".pt", ".pth", ".ckpt", ".pkl"};
     static const char *const tables[] = {".csv", ".tsv"};
-    static const char *const pictures[] = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif", ".tiff", ".ppm"};
     static const char *const archives[] = {".tar", ".tar.gz", ".tgz", ".tar.zst"};
     if (path_is_dir(path) || !path_exists(path))
         return inspect_folder(path, out);
@@ -294,7 +293,7 @@ static int inspect(const char *path, json_t **out)
         return inspect_table(path, out);
     if (str_ends(path, ".parquet"))
         return inspect_parquet(path, out);
-    if (ends_in(path, pictures, ARRAY_LEN(pictures)))
+    if (image_has_name(path))
         return inspect_picture(path, out);
     if (ends_in(path, pickles, ARRAY_LEN(pickles)))
         return source_refuse_pickle(path);

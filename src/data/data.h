@@ -45,8 +45,6 @@ int tokenizer_train(struct tokenizer **t, const char *const *texts, const int64_
                     int64_t vocab_size);
 /* Writes the files of its kind into dir, so that HF transformers loads them (CLIPTokenizer, BertTokenizer, ...). */
 int tokenizer_save(const struct tokenizer *t, const char *dir);
-/* BLIP's pre_caption: what its evaluation does to captions before the tokenizer. out is replaced. */
-int text_clean_blip(struct str *out, const char *text, int64_t max_words);
 /* Whether ftfy would change more than white space of the text (a rule of thumb that errs towards true). */
 bool text_ftfy_differs(const char *text, size_t n);
 

@@ -92,7 +92,6 @@ int build_picture_of(struct dataset_build *b, int64_t row, const char **cells, c
                      int64_t *image);
 /* Decodes one such file. */
 int build_read_path(const char *root, const char *path, struct image *rgb);
-bool build_is_picture(const char *name); /* by its ending */
 
 /* Names of a folder's entries, sorted by bytes, hidden ones left out. */
 struct names {

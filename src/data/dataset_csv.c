@@ -44,7 +44,7 @@ static int need_column(const struct table *t, const char *name, const char *what
     bool row = false; /* does the first line hold a picture's name instead of a column's? */
     for (int i = 0; i < t->n_cols; i++) {
         str_add(&s, "%s%s", i ? ", " : "", t->cols[i]);
-        row |= build_is_picture(t->cols[i]);
+        row |= image_has_name(t->cols[i]);
     }
     int rc = err_set(ERR_DATA,
                      "%s: no column \"%s\" for the %s, found: %.300s (%s-separated, %d column%s); name yours with %s, "

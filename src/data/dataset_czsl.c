@@ -93,7 +93,7 @@ static int take_folder(struct dataset_build *b, struct czsl *c, const char *fold
     snprintf(pair, sizeof pair, "%s %s", attr, obj);
     int rc = names_list(&files, dir);
     for (int64_t i = 0; i < files.n && rc == 0 && !build_full(b); i++) {
-        if (!build_is_picture(files.v[i]))
+        if (!image_has_name(files.v[i]))
             continue;
         snprintf(file, sizeof file, "%s/%s", folder, files.v[i]);
         rc = add_row(b, 0, file, attr, obj, split_of(c, pair));

@@ -10,7 +10,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <stdlib.h>
-#include <strings.h>
 #include <sys/stat.h>
 
 /* ---- looking ------------------------------------------------------------------------------------------------ */
@@ -160,18 +159,6 @@ int build_files(struct dataset_build *b, const char *root, size_t n, bool confin
     b->tells_missing = true;
     b->d->read_image = file_read_image;
     return 0;
-}
-
-bool build_is_picture(const char *name)
-{
-    static const char *const endings[] = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff"};
-    size_t n = strlen(name);
-    for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
-        size_t k = strlen(endings[i]);
-        if (n > k && !strcasecmp(name + n - k, endings[i]))
-            return true;
-    }
-    return false;
 }
 
 /* ---- names and lines ---------------------------------------------------------------------------------------- */

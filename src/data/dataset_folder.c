@@ -120,7 +120,7 @@ static int add_class(struct dataset_build *b, const struct classes *c, const cha
     if (rc < 0)
         rc = build_refuse_error(b, 0, class_name, dir, rc);
     for (int64_t i = 0; i < files.n && rc == 0 && !build_full(b); i++)
-        if (build_is_picture(files.v[i]))
+        if (image_has_name(files.v[i]))
             rc = add_file(b, c, class_name, given ? given : title, files.v[i]);
     names_free(&files);
     *n_classes += b->d->n_images > before;
@@ -135,7 +135,7 @@ static int walk(struct dataset_build *b, const struct classes *c, int64_t *n_cla
         TRY(path_join(path, sizeof path, b->root, c->top.v[i]));
         if (path_is_dir(path)) {
             TRY(add_class(b, c, c->top.v[i], path, index++, n_classes));
-        } else if (build_is_picture(c->top.v[i])) {
+        } else if (image_has_name(c->top.v[i])) {
             int64_t before = b->d->n_images;
             TRY(add_file(b, c, "", "", c->top.v[i]));
             *n_loose += b->d->n_images > before;

@@ -38,6 +38,9 @@ void text_canonical(struct str *out, const char *s, size_t n, bool lower);
 /* text_clean_mode with TEXT_OPEN_CLIP: Python's html.unescape twice, white space to single spaces, str.lower. */
 int text_clean(struct str *out, const char *text);
 
+/* BLIP's pre_caption: what its evaluation does to captions before the tokenizer. out is replaced. */
+int text_clean_blip(struct str *out, const char *text, int64_t max_words);
+
 /* Bytes that are no UTF-8 become U+FFFD, one for each maximal piece of a sequence, as Python's errors="replace". */
 void text_mend(struct str *s);
 

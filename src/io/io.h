@@ -155,7 +155,6 @@ bool json_stream_text_ok(const struct json_stream *s);     /* the string is UTF-
 bool json_stream_int(const struct json_stream *s, int64_t *out); /* the text as a whole number; false: it is none */
 int json_stream_skip(struct json_stream *s, enum json_event e); /* the rest of the value that began with e */
 int64_t json_stream_line(const struct json_stream *s);
-int64_t json_stream_offset(const struct json_stream *s);
 
 /* ---- tar shards (tar.c; libarchive, loaded by the first call) ------------------------------------------------- */
 
@@ -208,6 +207,7 @@ struct image_sink {
  * rows, or all of an interlaced or progressive one. */
 int image_decode(const struct image_sink *to, const char *path);
 int image_decode_memory(const struct image_sink *to, const void *bytes, size_t n, const char *name);
+bool image_has_name(const char *path); /* ends as pictures do, .bmp too: reading it says why it is not read */
 /* The whole picture in the mode of its file. */
 int image_read(struct image *out, const char *path);
 int image_read_memory(struct image *out, const void *bytes, size_t n, const char *name);

@@ -66,7 +66,7 @@ void json_stream_close(struct json_stream **sp)
     *sp = NULL;
 }
 
-int64_t json_stream_offset(const struct json_stream *s)
+static int64_t offset(const struct json_stream *s)
 {
     return s->before + (int64_t)s->at;
 }
@@ -104,7 +104,7 @@ static int wrong(const struct json_stream *s, const char *expected, int c)
     else
         snprintf(found, sizeof found, "byte 0x%02x", (unsigned)c);
     FAIL(ERR_DATA, "%s: is not valid JSON: line %lld, byte %lld: expected %s, found %s%s", s->path, (long long)s->line,
-         (long long)json_stream_offset(s), expected, found, c < 0 ? "; the file is truncated" : "");
+         (long long)offset(s), expected, found, c < 0 ? "; the file is truncated" : "");
 }
 
 static int skip_space(struct json_stream *s, int *c)

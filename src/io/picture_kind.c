@@ -9,6 +9,7 @@
 #include "io/picture_kind.h"
 
 #include <string.h>
+#include <strings.h>
 
 enum picture_kind picture_sniff(const uint8_t *p, size_t n)
 {
@@ -32,6 +33,19 @@ enum picture_kind picture_sniff(const uint8_t *p, size_t n)
             (marks[i].kind != KIND_PPM || (n > 2 && strchr(" \t\r\n#", p[2]) && p[2])))
             return marks[i].kind;
     return KIND_NONE;
+}
+
+bool image_has_name(const char *path)
+{
+    static const char *const endings[] = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif",
+                                          ".tiff", ".ppm",  ".pgm", ".pbm",  ".bmp"};
+    size_t n = strlen(path);
+    for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
+        size_t k = strlen(endings[i]);
+        if (n > k && !strcasecmp(path + n - k, endings[i]))
+            return true;
+    }
+    return false;
 }
 
 bool picture_is_confined(enum picture_kind kind)
