@@ -37,7 +37,7 @@ enum picture_kind picture_sniff(const uint8_t *p, size_t n)
 
 bool image_has_name(const char *path)
 {
-    static const char *const endings[] = {".jpg", ".jpeg", ".png", ".webp", ".gif", ".tif",
+    static const char *const endings[] = {".jpg",  ".jpeg", ".png", ".webp", ".gif", ".tif",
                                           ".tiff", ".ppm",  ".pgm", ".pbm",  ".bmp"};
     size_t n = strlen(path);
     for (size_t i = 0; i < ARRAY_LEN(endings); i++) {
