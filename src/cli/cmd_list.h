@@ -1,6 +1,7 @@
 /* cli/cmd_list.h: every subcommand, in the order of the overview. A new one is one file and one line here. */
 COMMAND(command_encode)
 COMMAND(command_search)
+COMMAND(command_calibrate)
 COMMAND(command_caption)
 COMMAND(command_report)
 COMMAND(command_eval_retrieval)

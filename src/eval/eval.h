@@ -196,4 +196,136 @@ struct interval bootstrap_mean(const double *values, int64_t n, int64_t resample
 struct interval bootstrap_stat(double (*stat)(void *ctx, const int64_t *index, int64_t n), void *ctx, int64_t n,
                                int64_t resamples, uint64_t seed);
 
+/* ---- score to probability (calibrator.c), docs/methods/calibration.md ------------------------------------------ */
+
+enum calibrator_kind { CALIBRATE_ISOTONIC, CALIBRATE_PLATT, CALIBRATE_BETA, CALIBRATE_TEMPERATURE, N_CALIBRATORS };
+const char *calibrator_name(enum calibrator_kind kind);            /* "isotonic"; NULL outside the list */
+int calibrator_find(const char *name, enum calibrator_kind *kind); /* ERR_USAGE when unknown */
+struct calibrator {
+    enum calibrator_kind kind;
+    double a, b, c; /* platt: a, b; beta: a, b, c */
+    int64_t n;
+    double *x, *y; /* [n] isotonic: the ends of its steps, x ascending, y not falling */
+};
+struct calibrator_opt {
+    double l2;   /* on the slopes of standardised scores */
+    bool smooth; /* the targets of Lin, Lin and Weng 2007 */
+};
+/* x [n] scores (for beta and temperature: log odds), finite; opt NULL: l2 1e-6, smooth. */
+int calibrator_fit(enum calibrator_kind kind, const double *x, const bool *match, int64_t n,
+                   const struct calibrator_opt *opt, struct calibrator *out);
+double calibrator_apply(const struct calibrator *c, double x); /* NaN in, NaN out */
+void calibrator_free(struct calibrator *c);
+
+/* ---- promises (conformal.c) ----------------------------------------------------------------------------------- */
+
+double binomial_tail(int64_t k, int64_t n, double p);            /* P(Bin(n, p) <= k) */
+double clopper_pearson_upper(int64_t k, int64_t n, double miss); /* the p where that is `miss` */
+/* First hits of queries that no fit has seen; grid [n_grid] thresholds on the score, strict to loose, from elsewhere.
+ */
+struct risk_sample {
+    int64_t n;
+    double *score;
+    bool *right;
+    int n_grid;
+    double *grid;
+};
+struct risk_choice {
+    bool found;              /* false: no threshold keeps the promise; threshold is infinite, always unsure */
+    double threshold, upper; /* upper: Clopper-Pearson bound on the error of the answered */
+    int64_t n, n_least, n_answered, n_wrong; /* n_least: the fewest queries that could prove this risk */
+};
+/* The loosest threshold whose error among answered queries is at most risk, with this confidence over the sample. */
+int risk_threshold(const struct risk_sample *r, double risk, double confidence, struct risk_choice *out);
+int risk_grid(const double *score, int64_t n, int n_grid, double *grid); /* quantiles; the last is 0 */
+/* Items that score at least *out hold a right one of the next query with this probability; -inf: n is too small. */
+int conformal_threshold(const double *score, int64_t n, double coverage, double *out);
+
+/* ---- p(match) of search hits (calibrator_match.c, calibrator_split.c, calibrator_json.c) ------------------------ */
+
+enum { MATCH_COSINE = 1, MATCH_MARGIN = 2, MATCH_SOFTMAX = 4, MATCH_ALL = 7, N_MATCH_FEATURES = 3, MATCH_GRID = 50 };
+/* Which rows a fit may see: 0 none, 1 fit, 2 thresholds (risk and coverage), 3 held out. Rows joined by a pair or by
+ * nearly equal vectors (cosine above `same`) fall on one side. */
+enum { ROLE_NONE, ROLE_FIT, ROLE_RISK, ROLE_TEST };
+struct match_split {
+    uint8_t *role[2]; /* [image.n], [text.n] */
+    int64_t *twin[2]; /* first row with (nearly) the same vector */
+    int64_t n_groups, largest;
+    const char *grouping;
+};
+struct match_split_opt {
+    double same, validation, risk; /* shares: of the groups for validation, and of these for the thresholds */
+    uint64_t seed;
+    const uint8_t *given; /* [image.n] ROLE_FIT for validation, ROLE_TEST, or ROLE_NONE; NULL: by share */
+};
+int match_split_open(const struct set *s, const struct match_split_opt *opt, struct match_split *out);
+void match_split_close(struct match_split *p);
+
+struct match_report { /* on held-out queries */
+    int64_t n_queries, n_pairs, n_match;
+    struct interval ece, ece_equal_mass, brier, nll, share;
+    struct calibration_bin width[15], mass[15];
+};
+struct match_score { /* features, standardised and weighed, and the map */
+    double mean[N_MATCH_FEATURES], scale[N_MATCH_FEATURES], weight[N_MATCH_FEATURES + 1];
+    struct calibrator map;
+};
+struct match_model {
+    bool fitted;
+    enum calibrator_kind kind;
+    double temperature;
+    int features; /* bits MATCH_ */
+    struct match_score first, later; /* for the first hit (and what ties with it), and for the rest of the list */
+    int64_t n_gallery, n_fit_queries, n_fit_pairs, n_fit_matches;
+    struct risk_sample risk;
+    int64_t n_cover;
+    double *cover; /* ln of the softmax mass of the best right answer, of each query of the thresholds' part */
+    struct match_report report[2]; /* 0: every hit of the list, 1: first hits */
+};
+struct match_opt {
+    enum calibrator_kind kind;
+    int features;
+    int64_t n_hits;
+    struct calibrator_opt fit;
+    int64_t bootstrap;
+    uint64_t seed;
+};
+int match_fit(const struct set *s, int direction, const struct match_split *split, const struct match_opt *opt,
+              struct match_model *out);
+void match_free(struct match_model *m);
+/* One query against a gallery [n,d]: p of each hit, and the softmax mass of every item in ln (mass [n], or NULL). */
+int match_hits(const struct match_model *m, const float *query, const float *gallery, int64_t n, int64_t d,
+               const struct hit *hits, int64_t n_hits, double *p, double *mass);
+
+/* A calibration as a file (docs/formats.md). models[0]: image to text, [1]: text to image. */
+struct calibration {
+    char *model, *fingerprint, *data, *protocol, *grouping;
+    int64_t width, n_hits, seed;
+    struct match_model models[2];
+};
+int calibration_write(const char *path, const struct calibration *c);
+int calibration_read(const char *path, struct calibration *out);
+json_t *calibration_to_json(const struct calibration *c);
+void calibration_free(struct calibration *c);
+
+/* ---- review (review.c): what a person should look at first ------------------------------------------------------ */
+
+enum review_kind { REVIEW_DUPLICATES, REVIEW_MISMATCHES, REVIEW_AMBIGUOUS, N_REVIEWS };
+const char *review_name(enum review_kind kind);
+struct review_item {
+    enum review_kind kind;
+    bool text; /* duplicates: of captions; ambiguous: the caption is ambiguous */
+    int64_t row,
+        other; /* duplicates: two rows of the side; mismatches: image, text; ambiguous: row, its first answer */
+    double score, cosine;
+};
+struct review_opt {
+    int64_t n;          /* items of each kind */
+    double temperature; /* 0: fitted */
+    bool raw;           /* by raw cosine, the baseline */
+};
+/* Best candidates first; items: mem_free. */
+int review_set(const struct set *s, unsigned kinds, const struct review_opt *opt, struct review_item **items,
+               int64_t *n);
+
 #endif

@@ -119,4 +119,27 @@ int eval_spectrum(const struct rows *const *sides, int n_sides, double *rank, do
 int result_put(json_t *o, const char *key, double x, const char *why);
 json_t *result_bounds(struct interval i); /* [low, high] */
 
+/* ---- calibrator.c --------------------------------------------------------------------------------------------- */
+
+enum { LOGISTIC_MAX = 4 };
+double logistic(double x);
+/* w [p+1]: slopes, then the constant, of logistic regression on z [n,p] with l2 on the slopes. */
+void logistic_fit(const double *z, const bool *match, int64_t n, int p, double l2, bool smooth, double *w);
+
+/* ---- calibrator_match.c: what is known of one hit before the map ---------------------------------------------- */
+
+/* Scores that differ by less are those of one item twice. */
+#define MATCH_TIE 1e-6
+struct gallery_view {    /* all scores of one query */
+    double best, second; /* second: the best that is no tie of the first; -inf: none */
+    double ties, rest;   /* sums of exp((s - best) / temperature) over the first's ties and over the others */
+};
+struct gallery_view match_view(const double *s, int64_t n, double temperature);
+/* What is known of the item that scores c: feature [N_MATCH_FEATURES], in the order of the MATCH_ bits. */
+void match_features(const struct gallery_view *v, const double *s, int64_t n, double temperature, double c,
+                    double *feature);
+/* Judges p [n] of pairs whose query is owner[i] (ascending, 0 to n_queries - 1). */
+int match_judge(const double *p, const bool *match, const int64_t *owner, int64_t n, int64_t n_queries,
+                int64_t resamples, uint64_t seed, struct match_report *out);
+
 #endif

@@ -1,0 +1,299 @@
+/* cli/cmd_calibrate.c: from scores to p(match): fits on one part of a set's pairs, judges on another, writes the
+ * calibration that `search --calibration` reads (docs/methods/calibration.md). */
+#include "cli/cli.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct calibrate_cmd {
+    struct set_opt set;
+    const char *method, *features, *out, *figure, *split_column, *validation, *test, *validation_rows, *test_rows;
+    int64_t hits, bootstrap, seed;
+    double validation_share, risk_share, same, l2;
+    bool hard, force;
+};
+#define F(field) offsetof(struct calibrate_cmd, field)
+static const struct opt options[] = {
+    {"method", 'm', OPT_CHOICE, F(method), "beta", 0, 0, "beta|platt|isotonic|temperature", NULL,
+     "the map from score to probability"},
+    {"features", 0, OPT_STR, F(features), "cosine,margin,softmax", 0, 0, NULL, "LIST",
+     "what the score is made of; temperature takes the softmax alone"},
+    PATH_OPTION("out", struct calibrate_cmd, out, "CAL.json", "the calibration to write"),
+    PATH_OPTION("figure", struct calibrate_cmd, figure, "F.svg", "reliability on the held-out pairs, as a picture"),
+    {"hits", 'k', OPT_INT, F(hits), "10", 1, 1000, NULL, "N",
+     "length of the lists that p(match) is fitted and judged on"},
+    {"validation-share", 0, OPT_REAL, F(validation_share), "0.6", 0.01, 1, NULL, "X",
+     "share of the groups that a fit may see; the rest judges"},
+    {"risk-share", 0, OPT_REAL, F(risk_share), "0.5", 0, 0.99, NULL, "X",
+     "share of the validation part kept for search --risk and --coverage"},
+    {"split-column", 0, OPT_STR, F(split_column), NULL, 0, 0, NULL, "NAME",
+     "take the parts from this column of images.csv, with --validation and --test"},
+    {"validation", 0, OPT_STR, F(validation), "validation", 0, 0, NULL, "V,...",
+     "values of --split-column for the fit"},
+    {"test", 0, OPT_STR, F(test), "test", 0, 0, NULL, "V,...", "values of --split-column to judge on"},
+    PATH_OPTION("validation-rows", struct calibrate_cmd, validation_rows, "F.txt",
+                "picture rows for the fit, one a line; their captions follow them"),
+    PATH_OPTION("test-rows", struct calibrate_cmd, test_rows, "F.txt", "picture rows to judge on, one a line"),
+    {"same", 0, OPT_REAL, F(same), "0.99999", 0.5, 1, NULL, "COS", "vectors of a higher cosine are one item twice"},
+    {"l2", 0, OPT_REAL, F(l2), "0.001", 0, 1000, NULL, "X", "weight decay on the slopes of standardised scores"},
+    {"hard-targets", 0, OPT_BOOL, F(hard), NULL, 0, 0, NULL, NULL,
+     "fit to 1 and 0, not to the smoothed targets of Lin, Lin and Weng"},
+    SET_OPTIONS(struct calibrate_cmd, set),
+    BOOTSTRAP_OPTION(struct calibrate_cmd, bootstrap),
+    SEED_OPTION(struct calibrate_cmd, seed),
+    FORCE_OPTION(struct calibrate_cmd, force),
+    {0},
+};
+#undef F
+
+static int read_features(const char *list, int *features)
+{
+    static const char *const names[N_MATCH_FEATURES] = {"cosine", "margin", "softmax"};
+    *features = 0;
+    for (const char *p = list; *p;) {
+        size_t n = strcspn(p, ",");
+        int k = 0;
+        while (k < N_MATCH_FEATURES && (strlen(names[k]) != n || strncmp(p, names[k], n) != 0))
+            k++;
+        if (k == N_MATCH_FEATURES)
+            FAIL(ERR_USAGE, "option --features: \"%.*s\" is unknown, expected cosine, margin and softmax with commas",
+                 (int)(n < 40 ? n : 40), p);
+        *features |= 1 << k;
+        p += n + (p[n] == ',');
+    }
+    if (!*features)
+        FAIL(ERR_USAGE, "option --features is empty, expected some of cosine,margin,softmax");
+    return 0;
+}
+
+/* ---- which rows
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+static bool in_list(const char *list, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = list; n && *p;) {
+        size_t m = strcspn(p, ",");
+        if (m == n && !strncmp(p, word, n))
+            return true;
+        p += m + (p[m] == ',');
+    }
+    return false;
+}
+
+static int mark_rows(const char *path, uint8_t value, int64_t n, uint8_t *given)
+{
+    char line[64];
+    int64_t at = 0;
+    FILE *f = fopen(path, "re");
+    if (!f)
+        return err_errno(ERR_DATA, "%s: cannot open", path);
+    int rc = 0;
+    while (rc == 0 && fgets(line, sizeof line, f)) {
+        char *end;
+        at++;
+        errno = 0;
+        long long row = strtoll(line, &end, 10);
+        size_t rest = strspn(end, " \t\r\n");
+        if (line[strspn(line, " \t\r\n")] == 0)
+            continue;
+        if (end == line || end[rest] || errno || row < 0 || row >= n || (!strchr(line, '\n') && !feof(f)))
+            rc = err_set(ERR_DATA, "%s: line %lld is no picture row, expected a whole number from 0 to %lld", path,
+                         (long long)at, (long long)n - 1);
+        else if (given[row] && given[row] != value)
+            rc = err_set(ERR_DATA, "%s: line %lld: row %lld is in both lists", path, (long long)at, row);
+        else
+            given[row] = value;
+    }
+    if (rc == 0 && ferror(f))
+        rc = err_errno(ERR_DATA, "%s: cannot read", path);
+    fclose(f);
+    return rc;
+}
+
+/* given [image.n] in the arena, or NULL: by share. */
+static int given_roles(struct cli *c, const struct calibrate_cmd *o, const struct set *s, const uint8_t **out)
+{
+    if (!o->split_column && !o->validation_rows && !o->test_rows)
+        return 0;
+    if (o->split_column && (o->validation_rows || o->test_rows))
+        FAIL(ERR_USAGE, "--split-column and lists of rows exclude each other");
+    uint8_t *given = arena_calloc(c->arena, (size_t)s->image.n + 1, 1);
+    if (!given)
+        return ERR_MEMORY;
+    if (o->split_column) {
+        int col = s->image.has_meta ? table_col(&s->image.meta, o->split_column) : -1;
+        if (col < 0)
+            FAIL(ERR_DATA, "set \"%s\": images.csv has no column \"%.60s\" for --split-column", s->path,
+                 o->split_column);
+        for (int64_t i = 0; i < s->image.n; i++) {
+            const char *cell = table_cell(&s->image.meta, i, col);
+            given[i] = in_list(o->validation, cell) ? ROLE_FIT : in_list(o->test, cell) ? ROLE_TEST : ROLE_NONE;
+        }
+    } else {
+        TRY(cli_need(c, o->validation_rows, "--validation-rows"));
+        TRY(mark_rows(o->validation_rows, ROLE_FIT, s->image.n, given));
+        if (o->test_rows)
+            TRY(mark_rows(o->test_rows, ROLE_TEST, s->image.n, given));
+    }
+    *out = given;
+    return 0;
+}
+
+/* ---- the answer
+ * ---------------------------------------------------------------------------------------------------------------- */
+
+static void print_line(const char *name, struct interval a, struct interval b)
+{
+    const struct interval both[2] = {a, b};
+    printf("  %-28s", name);
+    for (int i = 0; i < 2; i++) {
+        char text[64] = "-";
+        if (isfinite(both[i].low) && isfinite(both[i].high))
+            snprintf(text, sizeof text, "%.4f [%.4f, %.4f]", both[i].value, both[i].low, both[i].high);
+        else if (isfinite(both[i].value))
+            snprintf(text, sizeof text, "%.4f", both[i].value);
+        printf(i ? "  %s\n" : "  %-26s", text);
+    }
+}
+
+static void print_model(const struct match_model *m, const char *title)
+{
+    const struct match_report *a = &m->report[0], *b = &m->report[1];
+    printf("%s\n", title);
+    if (!m->fitted) {
+        printf("  no validation query has a right answer: not fitted\n");
+        return;
+    }
+    printf("  fitted on %lld pairs of %lld queries, %lld of them matches; temperature %.4g; %lld queries for "
+           "thresholds\n",
+           (long long)m->n_fit_pairs, (long long)m->n_fit_queries, (long long)m->n_fit_matches, m->temperature,
+           (long long)m->risk.n);
+    printf("  %-28s  %-26s  %s\n", "held out", "every hit", "first hits");
+    printf("  %-28s  %-26lld  %lld\n", "pairs", (long long)a->n_pairs, (long long)b->n_pairs);
+    print_line("share that match", a->share, b->share);
+    print_line("calibration error (width)", a->ece, b->ece);
+    print_line("calibration error (mass)", a->ece_equal_mass, b->ece_equal_mass);
+    print_line("Brier score", a->brier, b->brier);
+    print_line("negative log likelihood", a->nll, b->nll);
+}
+
+/* The report's reliability figure, drawn of the first hits' and all hits' bins in place of a retrieval's. */
+static int draw_figure(const struct calibrate_cmd *o, const struct set *s, const struct calibration *c)
+{
+    struct retrieval r[2] = {{0}, {0}};
+    struct str svg = {0};
+    struct fig_in in = {.set = s, .retrieval = r, .seed = (uint64_t)o->seed};
+    const double none = (double)NAN;
+    for (int i = 0; i < 2; i++) {
+        const struct match_report *m = &c->models[i].report[0];
+        r[i].n_queries = m->n_pairs;
+        r[i].temperature = c->models[i].temperature;
+        r[i].ece = c->models[i].fitted ? m->ece : (struct interval){none, none, none};
+        r[i].ece_equal_mass = m->ece_equal_mass;
+        r[i].fitted_temperature = r[i].ece_fitted = (struct interval){none, none, none};
+        r[i].n_bins_width = r[i].n_bins_mass = 15;
+        memcpy(r[i].bins_width, m->width, sizeof m->width);
+        memcpy(r[i].bins_mass, m->mass, sizeof m->mass);
+    }
+    int rc = figure_svg("reliability", &in, &svg, NULL);
+    if (rc == 0)
+        rc = svg.failed ? err_set(ERR_MEMORY, "no memory for the figure") : atomic_put(o->figure, svg.s, svg.n);
+    str_free(&svg);
+    return rc;
+}
+
+static int fill(const struct calibrate_cmd *o, const struct set *s, const struct match_split *split,
+                struct calibration *c)
+{
+    struct match_opt opt = {.n_hits = o->hits,
+                            .fit = {.l2 = o->l2, .smooth = !o->hard},
+                            .bootstrap = o->bootstrap,
+                            .seed = (uint64_t)o->seed};
+    TRY(calibrator_find(o->method, &opt.kind));
+    TRY(read_features(o->features, &opt.features));
+    c->model = mem_strdup(s->model);
+    c->fingerprint = mem_strdup(s->fingerprint);
+    c->data = mem_strdup(s->data);
+    c->protocol = mem_strdup(s->protocol);
+    c->grouping = mem_strdup(split->grouping);
+    if (!c->model || !c->fingerprint || !c->data || !c->protocol || !c->grouping)
+        return ERR_MEMORY;
+    c->width = s->width;
+    c->n_hits = o->hits;
+    c->seed = o->seed;
+    for (int i = 0; i < 2; i++)
+        TRY(match_fit(s, i, split, &opt, &c->models[i]));
+    if (!c->models[0].fitted && !c->models[1].fitted)
+        FAIL(ERR_DATA, "set \"%s\": no pair lies in the validation part (%lld pairs); a calibration needs pairs",
+             s->path, (long long)s->n_pairs);
+    return 0;
+}
+
+static int calibrate(struct cli *c, const struct calibrate_cmd *o, const struct set *s)
+{
+    struct match_split split = {0};
+    struct calibration cal = {0};
+    struct match_split_opt how = {
+        .same = o->same, .validation = o->validation_share, .risk = o->risk_share, .seed = (uint64_t)o->seed};
+    TRY(given_roles(c, o, s, &how.given));
+    TRY(match_split_open(s, &how, &split));
+    int rc = fill(o, s, &split, &cal);
+    if (rc == 0 && o->out)
+        rc = calibration_write(o->out, &cal);
+    if (rc == 0 && o->figure)
+        rc = draw_figure(o, s, &cal);
+    if (rc == 0 && c->json) {
+        json_t *all = calibration_to_json(&cal);
+        json_object_set_new(all, "n_groups", json_integer((json_int_t)split.n_groups));
+        json_object_set_new(all, "largest_group", json_integer((json_int_t)split.largest));
+        rc = cli_put_json(all);
+    } else if (rc == 0) {
+        printf("%s; %lld groups of pictures, the largest of %lld: %s\n\n", o->method, (long long)split.n_groups,
+               (long long)split.largest, split.grouping);
+        print_model(&cal.models[0], "image to text");
+        print_model(&cal.models[1], "text to image");
+        printf("\n[95 %% intervals: bootstrap over queries]\n");
+    }
+    if (rc == 0 && !s->fingerprint[0])
+        log_warn("set \"%s\" does not say which model made it: search cannot check that the calibration belongs to it",
+                 s->path);
+    calibration_free(&cal);
+    match_split_close(&split);
+    return rc;
+}
+
+static int run(struct cli *c)
+{
+    const struct calibrate_cmd *o = c->opt;
+    struct set_opt which = o->set;
+    struct set *s = NULL;
+    int features;
+    which.force = false;
+    TRY(read_features(o->features, &features));
+    if (o->out)
+        TRY(path_check_output(o->out, o->force));
+    if (o->figure)
+        TRY(path_check_output(o->figure, o->force));
+    TRY(cli_set(c, &which, &s));
+    int rc = calibrate(c, o, s);
+    set_close(&s);
+    return rc;
+}
+
+const struct command command_calibrate = {
+    .name = "calibrate",
+    .summary = "fit p(match), the probability that a hit is right",
+    .usage = "SET --out CAL.json [--method beta|platt|isotonic|temperature]",
+    .notes =
+        "The pairs are dealt to three parts: one fits, one sets the thresholds of search --risk and --coverage, one "
+        "judges.\n"
+        "Pairs that share a picture or a caption, or have nearly equal vectors, stay together.\n",
+    .example = "meridian calibrate test-set --out test-cal.json",
+    .options = options,
+    .size = sizeof(struct calibrate_cmd),
+    .computes = true,
+    .run = run,
+};
