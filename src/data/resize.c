@@ -284,7 +284,7 @@ static void nearest_row(struct resizer *r, const uint8_t *row)
 {
     size_t c = (size_t)r->plan.channels;
     for (; r->done < r->plan.box_height && r->from_row[r->done] == r->y; r->done++) {
-        uint8_t *o = p->wide ? NULL : r->mid + r->row * (size_t)r->done;
+        uint8_t *o = r->mid + r->row * (size_t)r->done;
         for (int x = 0; x < r->plan.box_width; x++, o += c)
             memcpy(o, row + (size_t)r->columns[x] * c, c);
     }
@@ -302,7 +302,7 @@ void resizer_rows(struct resizer *r, const uint8_t *rows, int n)
         }
         if (r->y < r->from || r->y >= r->to)
             continue;
-        uint8_t *o = r->mid + r->row * (size_t)r->done;
+        uint8_t *o = p->wide ? NULL : r->mid + r->row * (size_t)r->done;
         if (p->wide) {
             across_wide(r, r->mid_wide + (size_t)p->box_width * (size_t)r->done, rows);
         } else if (!r->has_across) {
