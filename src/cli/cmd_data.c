@@ -60,7 +60,9 @@ static void print_refused(const struct dataset *d, int64_t rows)
         str_safe(id, sizeof id, r->id);
         str_safe(path, sizeof path, r->path);
         str_safe(reason, sizeof reason, r->reason);
-        snprintf(at, sizeof at, r->row ? "row %lld" : "", (long long)r->row);
+        at[0] = 0;
+        if (r->row)
+            snprintf(at, sizeof at, "row %lld", (long long)r->row);
         printf("left out     %s%s%s%s%s\n", at, r->row && (*path || *id) ? ", " : "", *path ? path : id,
                r->row || *path || *id ? ": " : "", reason);
     }
