@@ -99,6 +99,8 @@ int blip_build(struct model *m, const json_t *config, const char *file, const ch
     b->norm_transform.eps = b->text.eps;
     TRY(tower_make(&b->vision.tower, m->arena));
     TRY(bert_make(&b->text, m->arena));
+    model_note_arithmetic(m, b->vision.tower.heads, b->vision.tower.eps, b->vision.tower.act);
+    model_note_arithmetic(m, b->text.heads, b->text.eps, b->text.act);
     m->own = b;
     m->image_size = b->vision.image;
     m->context = b->text.context;

@@ -106,6 +106,11 @@ static int clip_build(struct model *m, const json_t *config, const char *where)
     if (!c->resnet)
         TRY(tower_make(&c->vision.tower, m->arena));
     TRY(tower_make(&c->text.tower, m->arena));
+    if (c->resnet)
+        model_note_arithmetic(m, c->resnet->heads, c->resnet->eps, ACT_NONE);
+    else
+        model_note_arithmetic(m, c->vision.tower.heads, c->vision.tower.eps, c->vision.tower.act);
+    model_note_arithmetic(m, c->text.tower.heads, c->text.tower.eps, c->text.tower.act);
     m->own = c;
     m->image_size = c->resnet ? c->resnet->image : c->vision.image;
     m->context = c->text.context;

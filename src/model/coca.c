@@ -130,6 +130,10 @@ static int coca_build(struct model *m, const json_t *config, const char *where)
     TRY(tower_make(&c->text.tower, m->arena));
     TRY(tower_make(&c->decoder, m->arena));
     TRY(make_cross(m, c));
+    const struct tower *towers[] = {&c->vision.tower, &c->text.tower, &c->decoder};
+    for (size_t i = 0; i < ARRAY_LEN(towers); i++)
+        model_note_arithmetic(m, towers[i]->heads, towers[i]->eps, towers[i]->act);
+    model_note_arithmetic(m, c->pool_heads, c->norm_q.eps, ACT_NONE);
     m->own = c;
     m->image_size = c->vision.image;
     m->context = c->text.context;

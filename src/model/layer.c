@@ -138,12 +138,23 @@ int tower_bind(struct tower *t, enum tower_names names, const char *prefix, stru
 
 /* ---- configuration ---- */
 
+static const struct {
+    const char *name;
+    enum act act;
+} known[] = {{"quick_gelu", ACT_QUICK_GELU}, {"gelu", ACT_GELU}, {"gelu_pytorch_tanh", ACT_GELU_TANH}};
+
+void model_note_arithmetic(struct model *m, int64_t heads, double eps, enum act act)
+{
+    size_t at = strlen(m->arithmetic);
+    const char *name = "none";
+    for (size_t i = 0; i < ARRAY_LEN(known); i++)
+        name = known[i].act == act ? known[i].name : name;
+    int n = snprintf(m->arithmetic + at, sizeof m->arithmetic - at, "%lld %g %s;", (long long)heads, eps, name);
+    BUG_ON(n < 0 || (size_t)n >= sizeof m->arithmetic - at);
+}
+
 int layer_read_act(const json_t *config, const char *where, enum act *act)
 {
-    static const struct {
-        const char *name;
-        enum act act;
-    } known[] = {{"quick_gelu", ACT_QUICK_GELU}, {"gelu", ACT_GELU}, {"gelu_pytorch_tanh", ACT_GELU_TANH}};
     const char *name = NULL;
     TRY(json_field_str(config, "hidden_act", true, &name, where));
     for (size_t i = 0; i < ARRAY_LEN(known); i++)

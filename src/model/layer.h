@@ -40,6 +40,8 @@ int layer_read_act(const json_t *config, const char *where, enum act *act);
 /* hidden_size, num_hidden_layers, num_attention_heads, intermediate_size, layer_norm_eps (eps: the default),
  * hidden_act of a HuggingFace configuration. A field of t that is not 0 is the format's default and may be missing. */
 int tower_read_hf(struct tower *t, const json_t *config, double eps, const char *where);
+/* Adds to m->arithmetic: every family's build says it of each of its towers. */
+void model_note_arithmetic(struct model *m, int64_t heads, double eps, enum act act);
 /* An object of the configuration. */
 int config_section(const json_t *config, const char *key, const char *where, const json_t **out);
 /* image_size and patch_size (defaults as above); image 0: as the configuration says. Other sizes must be whole

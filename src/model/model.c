@@ -477,6 +477,7 @@ int model_fingerprint(const struct model *m, char out[65])
     sha256_start(&h);
     /* Values as they compute, so the same weights stored as F32 twice agree whatever the order of the file. */
     sha256_add(&h, m->params.data, (size_t)m->params.n_slab * dtype_size(m->params.real));
+    sha256_add(&h, m->arithmetic, strlen(m->arithmetic)); /* the other GELU makes other vectors of the same weights */
     preprocess_fingerprint(&m->preprocess, part);
     sha256_add(&h, part, sizeof part);
     if (m->tokenizer) {

@@ -139,6 +139,7 @@ struct model {
     struct arena *arena;
     struct tape *plain[2]; /* for the model_embed_ functions, one a dtype: their memory is kept between calls */
     bool batch_statistics; /* model_train_mode */
+    char arithmetic[256];  /* of each tower what its weights do not say: heads, epsilon, activation */
     void *own;             /* struct clip … */
 };
 
@@ -159,7 +160,7 @@ int model_save_as(struct model *m, const char *dir, enum dtype dtype, enum layou
 void model_close(struct model **m);
 /* Trained numbers of a model of this configuration; asks for no memory for them. */
 int model_count(enum layout l, const json_t *config, const char *where, int64_t *n_trained);
-/* SHA-256 over weights, preprocessing and tokenizer; computed anew at every call. */
+/* SHA-256 over weights, arithmetic, preprocessing and tokenizer; computed anew at every call. */
 int model_fingerprint(const struct model *m, char out[65]);
 double model_logit_scale(const struct model *m);       /* exp, clamped to [1, 100]; 0 when there is none */
 int model_find(char *out, size_t n, const char *name); /* folder of a model path or shipped name */

@@ -131,6 +131,8 @@ static int siglip_build(struct model *m, const json_t *config, const char *where
     s->head.out.has_bias = s->head.fc1.has_bias = s->head.fc2.has_bias = s->project_text.has_bias = true;
     TRY(tower_make(&s->vision.tower, m->arena));
     TRY(tower_make(&s->text.tower, m->arena));
+    model_note_arithmetic(m, s->vision.tower.heads, s->vision.tower.eps, s->vision.tower.act);
+    model_note_arithmetic(m, s->text.tower.heads, s->text.tower.eps, s->text.tower.act);
     m->own = s;
     m->image_size = s->vision.image;
     m->context = s->text.context;

@@ -314,6 +314,30 @@ static void test_relic_size(void **state)
     golden_close(&g);
 }
 
+/* The same weights with the other GELU are another model. */
+static void test_fingerprint(void **state)
+{
+    struct golden g;
+    char path[1300], print[3][65];
+    json_t *config;
+    golden_open(&g, "cpu");
+    save_sub(g.m, "one", LAYOUT_OPEN_CLIP);
+    for (int i = 0; i < 3; i++) {
+        struct model *m = open_sub("one", g.m->engine);
+        assert_int_equal(model_fingerprint(m, print[i]), 0);
+        model_close(&m);
+        snprintf(path, sizeof path, "%s/one/open_clip_config.json", dir);
+        assert_int_equal(json_read_file(&config, path), 0);
+        json_t *cfg = json_object_get(config, "model_cfg");
+        json_object_set_new(cfg, "quick_gelu", json_boolean(!json_is_true(json_object_get(cfg, "quick_gelu"))));
+        assert_int_equal(json_dump_file(config, path, 0), 0);
+        json_decref(config);
+    }
+    assert_string_not_equal(print[0], print[1]);
+    assert_string_equal(print[0], print[2]);
+    golden_close(&g);
+}
+
 /* What is not read says what is read instead. */
 static void test_kin(void **state)
 {
@@ -572,6 +596,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_custom_text, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_timm_folder, make_dir, remove_dir),
         cmocka_unit_test_setup_teardown(test_relic_size, make_dir, remove_dir),
+        cmocka_unit_test_setup_teardown(test_fingerprint, make_dir, remove_dir),
         cmocka_unit_test(test_kin),
         cmocka_unit_test(test_refused_fields),
         cmocka_unit_test(test_sizes),
