@@ -105,6 +105,9 @@ static int no_kind(const struct token_files *f)
         FAIL(ERR_UNSUPPORTED,
              "%s: model.type is \"%.40s\": known are BPE (CLIP's, or with byte_fallback) and WordPiece", f->one_path,
              type);
+    if (f->vocab_json || f->merges)
+        FAIL(ERR_DATA, "%s: %s is there, but %s is not; a byte-pair tokenizer needs both, of the same model", f->dir,
+             f->merges ? "merges.txt" : "vocab.json", f->merges ? "vocab.json" : "merges.txt");
     FAIL(ERR_DATA,
          "%s: no tokenizer: expected vocab.json with merges.txt, tokenizer.json, vocab.txt, spiece.model or "
          "tokenizer.model",

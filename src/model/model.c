@@ -87,6 +87,8 @@ int model_find(char *out, size_t n, const char *name)
              "%s: no config.json and no open_clip_config.json in this folder; expected a model folder of HuggingFace "
              "(config.json, model.safetensors, tokenizer files, preprocessor_config.json) or open_clip",
              name);
+    if (path_exists(name))
+        FAIL(ERR_DATA, "%s: is a file; a model is the folder that holds its configuration and weights", name);
     FAIL(ERR_FAIL, "%s: no such model; give a model folder, a run folder, or the name of a shipped model: emoji", name);
 }
 
@@ -263,6 +265,10 @@ static int load_preprocess(struct model *m, const struct model_source *s, bool o
              "would give wrong vectors; copy it from where the model came from",
              path, m->family->name);
     } else {
+        if (s->layout == LAYOUT_HF)
+            log_warn(
+                "%s: missing; CLIP's usual preprocessing is taken (bicubic, centre crop, CLIP's mean and deviation)",
+                path);
         preprocess_clip(p, (int)m->image_size);
         p->path = s->layout == LAYOUT_OPENAI ? PICTURE_OPENAI : PICTURE_HF;
     }
@@ -320,10 +326,23 @@ int model_count(enum layout l, const json_t *config, const char *where, int64_t 
     return 0;
 }
 
+static void put_number(struct tensor *x, enum dtype real, double value)
+{
+    if (real == DT_F64)
+        *(double *)x->data = value;
+    else
+        *(float *)x->data = (float)value;
+}
+
 int model_init(struct model **out, const json_t *config, const char *where, struct tokenizer **tokenizer,
                const struct engine *e, uint64_t seed)
 {
     struct model *m = NULL;
+    if (json_object_get(config, "model_cfg"))
+        FAIL(ERR_DATA,
+             "%s: a configuration of open_clip; a fresh model starts from one of HuggingFace's (config.json, as "
+             "models/emoji holds), and meridian convert --to open_clip writes the other",
+             where);
     TRY(make(&m, LAYOUT_HF, config, 0, where, e));
     int rc = params_allocate(&m->params, e->real);
     if (rc < 0) {
@@ -331,17 +350,16 @@ int model_init(struct model **out, const json_t *config, const char *where, stru
         return rc;
     }
     params_init(&m->params, seed);
+    if (m->logit_bias) /* Zhai et al. 2023, section 3.2: nearly all pairs are wrong ones, and the start says so */
+        put_number(m->logit_bias, m->params.real, -10.0);
     if (m->logit_scale) {
-        double scale = 2.6592; /* ln(1/0.07) */
+        double scale = m->logit_bias ? 2.302585 : 2.6592; /* ln 10; ln(1/0.07) */
         rc = json_field_real(config, "logit_scale_init_value", false, 0.0, log(100.0), &scale, where);
         if (rc < 0) {
             model_close(&m);
             return rc;
         }
-        if (m->params.real == DT_F64)
-            *(double *)m->logit_scale->data = scale;
-        else
-            *(float *)m->logit_scale->data = (float)scale;
+        put_number(m->logit_scale, m->params.real, scale);
     }
     preprocess_clip(&m->preprocess, (int)m->image_size);
     if (tokenizer && *tokenizer) {
@@ -455,9 +473,15 @@ int model_save_as(struct model *m, const char *dir, enum dtype dtype, enum layou
 {
     if (layout == m->layout)
         return model_save(m, dir, dtype);
-    if (!(m->family->layouts & 1u << layout))
-        FAIL(ERR_UNSUPPORTED, "%s: the family %s has no layout \"%s\"", m->name ? m->name : "model", m->family->name,
-             layout_name(layout));
+    if (!(m->family->layouts & 1u << layout)) {
+        char known[64] = "";
+        for (int l = LAYOUT_HF; l <= LAYOUT_OPENAI; l++)
+            if (m->family->layouts & 1u << l)
+                snprintf(known + strlen(known), sizeof known - strlen(known), "%s%s", *known ? ", " : "",
+                         layout_name((enum layout)l));
+        FAIL(ERR_UNSUPPORTED, "%s: the family %s has no layout \"%s\"; it can be written as %s",
+             m->name ? m->name : "model", m->family->name, layout_name(layout), known);
+    }
     struct params other = {0};
     int rc = m->family->bind(m, layout, &other);
     if (rc == 0) {
