@@ -26,7 +26,7 @@ static const char *advice(enum doctor_place p)
         [DOCTOR_PIXELS] = "preprocessor_config.json is another model's, or names another variant of resizing",
         [DOCTOR_TOKENS] = "the tokenizer's files are another model's, or another way of cleaning text is meant",
         [DOCTOR_IMAGE_FIRST] = "patches, positions or the first layer differ: picture size, patch size or activation "
-                               "of the configuration",
+                               "of the configuration, or weights that were rounded to 16 bits",
         [DOCTOR_TEXT_FIRST] = "embeddings or the first layer differ: activation or number of heads of the "
                               "configuration",
         [DOCTOR_IMAGE] = "the later layers or the projection differ: layer_norm_eps, pooling, damaged weights",

@@ -6,6 +6,7 @@
  * The values lie in doctor.safetensors beside the weights (docs/formats.md). tools/make-doctor computes them with
  * PyTorch and Pillow, not with this program; doctor_write makes them with ours (best on ref64), which then proves the
  * machine and the engine, not the parity, and says so in `made_by`. */
+#include "model/clip.h"
 #include "model/model.h"
 
 #include <math.h>
@@ -255,9 +256,14 @@ static int read_questions(const struct st_file *f, struct arena *a, struct image
 }
 
 /* Fills a line: the largest difference of n numbers x from the tensor of that place. */
-static int compare(const struct st_file *f, enum doctor_place p, const float *x, const int32_t *ids, int64_t n,
-                   struct doctor_line *line)
+static int compare(const struct model *m, const struct st_file *f, enum doctor_place p, const float *x,
+                   const int32_t *ids, int64_t n, struct doctor_line *line)
 {
+    int32_t end = m->tokenizer ? tokenizer_info(m->tokenizer).end_id : -1;
+    bool texts = p == DOCTOR_TOKENS || p == DOCTOR_TEXT_FIRST || p == DOCTOR_TEXT, ended = false;
+    /* CLIP reads a text at its end token under a causal mask: nobody sees what pads behind it, and OpenAI's pad is 0
+     * where HuggingFace's is the end token. */
+    bool free_pads = p == DOCTOR_TOKENS && m->family == &family_clip;
     const struct st_tensor *t = st_find(f, places[p].tensor);
     line->bar = places[p].bar;
     if (!t) {
@@ -265,8 +271,7 @@ static int compare(const struct st_file *f, enum doctor_place p, const float *x,
         return 0;
     }
     if (!x && !ids) {
-        line->why = p == DOCTOR_TOKENS || p == DOCTOR_TEXT ? "the model has no tokenizer"
-                                                           : "the family does not show its layers";
+        line->why = texts && !m->tokenizer ? "the model has no tokenizer" : "the family does not show its layers";
         return 0;
     }
     if ((int64_t)(t->n_bytes / dtype_size(t->dtype)) != n)
@@ -274,6 +279,10 @@ static int compare(const struct st_file *f, enum doctor_place p, const float *x,
              t->name, t->n_bytes / dtype_size(t->dtype), (long long)n);
     line->checked = true;
     for (int64_t i = 0; i < n; i++) {
+        ended = ended && i % m->context;
+        if (ended && free_pads)
+            continue;
+        ended = ended || (ids && end >= 0 && ids[i] == end);
         double ours = x ? (double)x[i] : (double)ids[i], theirs, scale = 1.0;
         TRY(dtype_convert(DT_F64, &theirs, t->dtype, (const char *)t->data + (size_t)i * dtype_size(t->dtype), 1));
         if (p == DOCTOR_IMAGE_FIRST || p == DOCTOR_TEXT_FIRST) /* states may be large: relative beyond 1 */
@@ -315,7 +324,7 @@ int doctor_check(struct model *m, const char *path, struct doctor_report *out)
                                             v.n_images * m->embed,
                                             v.n_texts * m->embed};
     for (int p = 0; rc == 0 && p < N_DOCTOR_PLACES; p++)
-        rc = compare(f, (enum doctor_place)p, mine[p], p == DOCTOR_TOKENS ? v.ids : NULL, sizes[p], &out->lines[p]);
+        rc = compare(m, f, (enum doctor_place)p, mine[p], p == DOCTOR_TOKENS ? v.ids : NULL, sizes[p], &out->lines[p]);
     arena_close(&a);
     st_close(&f);
     return rc;

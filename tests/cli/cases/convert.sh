@@ -12,6 +12,11 @@ say "$(ls oc oa | tr '\n' ' ')"
 m convert hf --to open_clip --out half --dtype-out float16 --json
 tiny model
 must encode --model model --data csv:pics/data.csv --out set
+# values that travelled with one layout prove another: pads behind the end token are nobody's business
+must doctor model --write
+must convert model --to open_clip --out model-oc
+must doctor model-oc --values model/doctor.safetensors
+grep -q '^tokens  *right' .out || fail "tokens: $(cat .out)"
 m convert set --to clip-retrieval --out cr
 say "$(find cr -type f | sort | tr '\n' ' ')"
 m convert cr --to set --out again
