@@ -204,12 +204,17 @@ static int report(const struct job *j, const struct train_result *r)
                       "pairs_per_second", json_number(r->pairs_per_second), "best", json_number(r->best));
         if (o && !isfinite(r->best))
             json_object_set_new(o, "why", json_string("no validation split: nothing was judged"));
+        if (o && !isfinite(r->final_loss))
+            json_object_set_new(o, "why", json_string("no step was left to do"));
         if (o && isfinite(r->best))
             json_object_set_new(o, "best_epoch", json_integer(r->best_epoch));
         return cli_put_json(o);
     }
-    printf("steps             %lld\nfinal loss        %.6g\npairs per second  %.1f\n", (long long)r->steps,
-           r->final_loss, r->pairs_per_second);
+    printf("steps             %lld\n", (long long)r->steps);
+    if (isfinite(r->final_loss))
+        printf("final loss        %.6g\npairs per second  %.1f\n", r->final_loss, r->pairs_per_second);
+    else
+        printf("final loss        -  no step was left to do\n");
     if (isfinite(r->best))
         printf("best recall at 1  %.4f (validation, mean of both directions, epoch %lld)\n", r->best,
                (long long)r->best_epoch);

@@ -261,6 +261,11 @@ static int loop(struct run *r)
         swap_average(r);
         TRY(rc);
     }
+    if (isnan(r->loss) && !signal_caught()) { /* the log ends with a step's loss already */
+        log_info("%s: step %lld was the last one; nothing was left to do", rundir_path(r->job->run),
+                 (long long)r->at.done);
+        return 0;
+    }
     return rundir_event(r->job->run, step_event(r, signal_caught() ? "stopped" : "end"));
 }
 

@@ -36,5 +36,8 @@ grep -c -- "to go on: meridian train .* --out stopped --resume" .err >>"$transcr
 [ -s stopped/model/model.safetensors ] || fail "no model after Ctrl-C"
 must train --out stopped --resume
 [ "$(sha256sum <stopped/model/model.safetensors)" = "$want" ] || fail "the weights after Ctrl-C differ"
-# another option is refused, the same run again does nothing
+# another option is refused, the same run again does nothing: the log still ends with a loss
+must train --out stopped --resume --json
+grep -q '"final_loss": null.*"why": "no step was left to do"' .out || fail "nothing to do: $(cat .out)"
+tail -n 1 stopped/run.jsonl | grep -q '"event":"end","step":180,.*"loss":[0-9]' || fail "the last line: $(tail -n 1 stopped/run.jsonl)"
 m train --out stopped --resume --lr 2e-3
