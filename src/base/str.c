@@ -233,7 +233,7 @@ static int edits(const char *a, int na, const char *b, int nb)
     return d[na % 3][nb];
 }
 
-/* Near is at most a third of the letters wrong, or an unfinished word of three letters or more. */
+/* Near is at most a third of the letters wrong, or a word of three letters or more that the name begins or ends with. */
 const char *str_nearest(const char *word, const char *const *words, int n)
 {
     size_t len = strlen(word);
@@ -251,7 +251,7 @@ const char *str_nearest(const char *word, const char *const *words, int n)
         d = edits(word, (int)len, words[i], (int)k);
         if (longer < 3 && d > 0)
             continue;
-        if (d > allowed && len >= 3 && str_starts(words[i], word))
+        if (d > allowed && len >= 3 && (str_starts(words[i], word) || str_ends(words[i], word)))
             d = allowed;
         if (d <= allowed && (!best || d < best_d)) {
             best = words[i];

@@ -94,6 +94,7 @@ static void nearest(void **state)
     assert_string_equal(str_nearest("batch_size", words, n), "batch-size");
     assert_string_equal(str_nearest("modle", words, n), "model");
     assert_string_equal(str_nearest("learning", words, n), "learning-rate"); /* unfinished */
+    assert_string_equal(str_nearest("rate", words, n), "learning-rate");
     assert_null(str_nearest("zebra", words, n));
     assert_null(str_nearest("", words, n));
     assert_null(str_nearest("x", words, n));
