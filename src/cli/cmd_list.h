@@ -2,6 +2,7 @@
 COMMAND(command_encode)
 COMMAND(command_search)
 COMMAND(command_calibrate)
+COMMAND(command_review)
 COMMAND(command_caption)
 COMMAND(command_report)
 COMMAND(command_eval_retrieval)

@@ -1,13 +1,16 @@
 /* cli/cmd_search.c: the nearest rows of a set, exactly. A query is a text, a picture or a row of the set itself; a
  * query through a model is refused when the model is not the one that made the set: cosines between two models' vectors
- * mean nothing. */
+ * mean nothing. With a calibration every hit says how probably it is right; --risk answers only where the calibration
+ * can promise it, --coverage lists as many as the promise needs (room eval, conformal.c). */
 #include "cli/cli.h"
 
+#include <math.h>
 #include <string.h>
 
 struct search_opt {
-    const char *text, *image, *model, *side, *of, *out, *path_base;
+    const char *text, *image, *model, *side, *of, *out, *path_base, *calibration;
     int64_t row, k;
+    double risk, coverage, confidence;
     bool force;
     struct engine_opt engine;
 };
@@ -21,6 +24,14 @@ static const struct opt options[] = {
                 "the model that made the set; the name in set.json when not given"),
     {"top", 'k', OPT_INT, F(k), "10", 1, 1000000, NULL, "N", "so many hits"},
     {"side", 0, OPT_CHOICE, F(side), "image", 0, 0, "image|text", NULL, "look among pictures or among captions"},
+    PATH_OPTION("calibration", struct search_opt, calibration, "CAL.json",
+                "what meridian calibrate wrote for this set: every hit says p(match)"),
+    {"risk", 0, OPT_REAL, F(risk), "0", 0, 0.99, NULL, "X",
+     "answer only if at most this share of the answered is wrong, else say unsure (needs --calibration)"},
+    {"coverage", 0, OPT_REAL, F(coverage), "0", 0, 0.9999, NULL, "X",
+     "list as many hits as hold a right one with this probability, whatever -k says (needs --calibration)"},
+    {"confidence", 0, OPT_REAL, F(confidence), "0.9", 0.5, 0.9999, NULL, "X",
+     "that --risk holds for the threshold found"},
     PATH_OPTION("out", struct search_opt, out, "FILE.html", "write the hits as a page with thumbnails"),
     PATH_OPTION("path-base", struct search_opt, path_base, "DIR", "folder that the set's picture paths start from"),
     {"force", 'f', OPT_BOOL, F(force), NULL, 0, 0, NULL, NULL,
@@ -101,6 +112,19 @@ static int make_query(const struct search_opt *o, const struct set *s, float *qu
 /* ---- the answer
  * -------------------------------------------------------------------------------------------------------------- */
 
+/* What the answer is made of. */
+struct found {
+    bool text;
+    struct hit *hits;
+    int64_t n;
+    double *p; /* [n] p(match), or NULL */
+    char mixed[512];
+    bool unsure, whole; /* whole: too few calibration queries to leave anything out of a set */
+    double best;        /* p of the first hit */
+    struct risk_choice risk;
+    double set_threshold;
+};
+
 /* What names a row: the picture's path (or id), the caption; NULL when the set has no table. */
 static const char *name_of(const struct set *s, bool text, int64_t row)
 {
@@ -123,30 +147,81 @@ static const char *caption_of(const struct set *s, int64_t row)
     return NULL;
 }
 
-static int put_json(const struct set *s, bool text, const struct hit *hits, int64_t n, const char *mixed)
+static json_t *promise_to_json(const struct search_opt *o, const struct found *f)
+{
+    const struct risk_choice *r = &f->risk;
+    if (o->risk > 0)
+        return json_pack("{s:f, s:f, s:o, s:I, s:I, s:I, s:o, s:o}", "risk", o->risk, "confidence", o->confidence,
+                         "threshold", json_number(r->threshold), "n_calibration", (json_int_t)r->n, "n_answered",
+                         (json_int_t)r->n_answered, "n_wrong", (json_int_t)r->n_wrong, "bound",
+                         json_number(r->found ? r->upper : (double)NAN), "best_p_match", json_number(f->best));
+    return json_pack("{s:f, s:b, s:o}", "coverage", o->coverage, "whole_gallery", f->whole, "ln_mass",
+                     json_number(f->set_threshold));
+}
+
+static int put_json(const struct search_opt *o, const struct set *s, const struct found *f)
 {
     json_t *list = json_array();
-    for (int64_t i = 0; list && i < n; i++) {
-        const char *name = name_of(s, text, hits[i].row), *caption = text ? NULL : caption_of(s, hits[i].row);
-        json_t *o = json_pack("{s:I, s:f, s:s*, s:s*}", "row", (json_int_t)hits[i].row, "score", (double)hits[i].score,
-                              text ? "caption" : "path", name, "label", caption);
-        if (json_array_append_new(list, o) < 0) {
+    for (int64_t i = 0; list && i < f->n && !f->unsure; i++) {
+        int64_t row = f->hits[i].row;
+        const char *name = name_of(s, f->text, row), *caption = f->text ? NULL : caption_of(s, row);
+        json_t *hit = json_pack("{s:I, s:f, s:s*, s:s*}", "row", (json_int_t)row, "score", (double)f->hits[i].score,
+                                f->text ? "caption" : "path", name, "label", caption);
+        if (hit && f->p)
+            json_object_set_new(hit, "p_match", json_number(f->p[i]));
+        if (json_array_append_new(list, hit) < 0) {
             json_decref(list);
             FAIL(ERR_MEMORY, "no memory for the hits, or a name among them is not UTF-8");
         }
     }
-    return cli_put_json(
-        json_pack("{s:s, s:o, s:s*}", "side", text ? "text" : "image", "hits", list, "mixed", *mixed ? mixed : NULL));
+    json_t *all = json_pack("{s:s, s:o, s:s*}", "side", f->text ? "text" : "image", "hits", list, "mixed",
+                            *f->mixed ? f->mixed : NULL);
+    if (all && o->risk > 0)
+        json_object_set_new(all, "unsure", json_boolean(f->unsure));
+    if (all && (o->risk > 0 || o->coverage > 0))
+        json_object_set_new(all, "promise", promise_to_json(o, f));
+    return cli_put_json(all);
 }
 
-static void print_hits(const struct set *s, bool text, const struct hit *hits, int64_t n)
+/* Why the answer is "unsure", or what it promises. */
+static void print_promise(const struct search_opt *o, const struct found *f)
+{
+    const struct risk_choice *r = &f->risk;
+    if (o->coverage > 0 && f->whole)
+        printf("%lld hits: everything, for the calibration has too few queries to promise %g with less\n",
+               (long long)f->n, o->coverage);
+    else if (o->coverage > 0)
+        printf("%lld hits; a right one is among them with probability %g\n", (long long)f->n, o->coverage);
+    if (o->risk <= 0)
+        return;
+    if (!r->found && r->n < r->n_least)
+        printf("unsure: a risk of %g needs at least %lld calibration queries, there are %lld\n", o->risk,
+               (long long)r->n_least, (long long)r->n);
+    else if (!r->found)
+        printf("unsure: on the %lld calibration queries no threshold keeps the risk at %g\n", (long long)r->n, o->risk);
+    else if (f->unsure)
+        printf("unsure: the best p(match) is %.4f, below %.4f, which keeps the risk at %g\n", f->best, r->threshold,
+               o->risk);
+    else
+        printf("sure: p(match) at least %.4f; of %lld such calibration queries %lld were wrong (risk at most %.3f with "
+               "confidence %g)\n",
+               r->threshold, (long long)r->n_answered, (long long)r->n_wrong, r->upper, o->confidence);
+}
+
+static void print_hits(const struct set *s, const struct found *f)
 {
     char safe[512];
-    printf("%4s  %-7s  %7s  %s\n", "", "score", "row", text ? "caption" : "picture");
-    for (int64_t i = 0; i < n; i++) {
-        const char *name = name_of(s, text, hits[i].row), *caption = text ? NULL : caption_of(s, hits[i].row);
+    if (f->unsure)
+        return;
+    printf("%4s  %-7s  %s%7s  %s\n", "", "score", f->p ? "p match  " : "", "row", f->text ? "caption" : "picture");
+    for (int64_t i = 0; i < f->n; i++) {
+        int64_t row = f->hits[i].row;
+        const char *name = name_of(s, f->text, row), *caption = f->text ? NULL : caption_of(s, row);
         str_safe(safe, sizeof safe, caption ? caption : name ? name : "");
-        printf("%4lld  %-7.4f  %7lld  %s", (long long)i + 1, (double)hits[i].score, (long long)hits[i].row, safe);
+        printf("%4lld  %-7.4f  ", (long long)i + 1, (double)f->hits[i].score);
+        if (f->p)
+            printf("%-7.4f  ", f->p[i]);
+        printf("%7lld  %s", (long long)row, safe);
         if (caption && name) {
             str_safe(safe, sizeof safe, name);
             printf("  (%s)", safe);
@@ -155,10 +230,13 @@ static void print_hits(const struct set *s, bool text, const struct hit *hits, i
     }
 }
 
-static int write_grid(struct cli *c, const struct search_opt *o, const struct set *s, bool text, const struct hit *hits,
-                      int64_t n, const char *mixed)
+static int write_grid(struct cli *c, const struct search_opt *o, const struct set *s, const struct found *f)
 {
     char base[2048];
+    const struct hit *hits = f->hits;
+    const char *mixed = f->mixed;
+    int64_t n = f->unsure ? 0 : f->n;
+    bool text = f->text;
     struct grid_hit *list = arena_calloc(c->arena, (size_t)n + 1, sizeof *list);
     if (!list)
         return ERR_MEMORY;
@@ -176,33 +254,119 @@ static int write_grid(struct cli *c, const struct search_opt *o, const struct se
     return grid_write_html(&grid, list, n);
 }
 
+/* ---- what a calibration adds
+ * ---------------------------------------------------------------------------------------------------- */
+
+static int check_calibration(const struct search_opt *o, const struct set *s, const struct calibration *cal,
+                             const struct match_model *m, int64_t n_gallery)
+{
+    TRY_IN(set_check_fingerprint(s, cal->model, cal->fingerprint), "comparing with the calibration \"%.200s\"",
+           o->calibration);
+    if (cal->width != s->width)
+        FAIL(ERR_MISMATCH, "%s: made for vectors of width %lld, set \"%s\" has %lld: calibrate this set",
+             o->calibration, (long long)cal->width, s->path, (long long)s->width);
+    if (!m->fitted)
+        FAIL(ERR_DATA, "%s: this direction was not fitted, for the set had no pairs that way", o->calibration);
+    if ((!s->fingerprint[0] || !cal->fingerprint[0]) && (s->model[0] || cal->model[0]))
+        log_warn("the set or the calibration does not say which model made it; p(match) means something only if it is "
+                 "the same");
+    if (fabs(log((double)n_gallery / (double)(m->n_gallery > 0 ? m->n_gallery : 1))) > 0.1)
+        log_warn("the calibration was made among %lld items, here are %lld: with more rivals a first hit is less often "
+                 "right than p(match) says, with fewer more often",
+                 (long long)m->n_gallery, (long long)n_gallery);
+    return 0;
+}
+
+static int cover(struct cli *c, const struct search_opt *o, const struct set_side *side, int64_t width,
+                 const float *query, const struct match_model *m, struct found *f)
+{
+    double *mass = arena_calloc(c->arena, (size_t)side->n + 1, sizeof *mass);
+    int64_t n = 0;
+    if (!mass)
+        return ERR_MEMORY;
+    TRY(conformal_threshold(m->cover, m->n_cover, o->coverage, &f->set_threshold));
+    f->whole = !isfinite(f->set_threshold);
+    TRY(match_hits(m, query, side->x, side->n, width, NULL, 0, NULL, mass));
+    for (int64_t j = 0; j < side->n; j++)
+        n += mass[j] >= f->set_threshold;
+    n = n < 1 ? 1 : n; /* even where no item reaches the bar: an answer of nothing says nothing */
+    f->hits = arena_calloc(c->arena, (size_t)n + 1, sizeof *f->hits);
+    if (!f->hits)
+        return ERR_MEMORY;
+    TRY(space_topk(query, 1, side->x, side->n, width, n, f->hits));
+    f->n = n;
+    return 0;
+}
+
+static int calibrated(struct cli *c, const struct search_opt *o, const struct set *s, const float *query,
+                      struct found *f)
+{
+    struct calibration cal = {0};
+    const struct set_side *side = f->text ? &s->text : &s->image;
+    TRY(calibration_read(o->calibration, &cal));
+    const struct match_model *m = &cal.models[f->text ? 0 : 1];
+    int rc = check_calibration(o, s, &cal, m, side->n);
+    if (rc == 0 && o->coverage > 0)
+        rc = cover(c, o, side, s->width, query, m, f);
+    if (rc == 0) {
+        f->p = arena_calloc(c->arena, (size_t)f->n + 1, sizeof *f->p);
+        rc = f->p ? match_hits(m, query, side->x, side->n, s->width, f->hits, f->n, f->p, NULL) : ERR_MEMORY;
+    }
+    if (rc == 0 && o->risk > 0)
+        rc = risk_threshold(&m->risk, o->risk, o->confidence, &f->risk);
+    if (rc == 0) {
+        f->best = f->n > 0 ? f->p[0] : 0;
+        f->unsure = o->risk > 0 && !(f->risk.found && f->best >= f->risk.threshold);
+    }
+    calibration_free(&cal);
+    return rc;
+}
+
 static int answer(struct cli *c, const struct search_opt *o, const struct set *s)
 {
-    char mixed[512] = "";
-    bool text = !strcmp(o->side, "text"), self = !o->text && !o->image && !strcmp(o->of, o->side);
-    const struct set_side *side = text ? &s->text : &s->image;
-    int64_t k = o->k + self < side->n ? o->k + self : side->n, n = 0;
+    struct found f = {.text = !strcmp(o->side, "text")};
+    bool self = !o->text && !o->image && !strcmp(o->of, o->side);
+    const struct set_side *side = f.text ? &s->text : &s->image;
+    int64_t k = o->k + self < side->n ? o->k + self : side->n;
     float *query = arena_calloc(c->arena, (size_t)s->width, sizeof *query);
-    struct hit *hits = arena_calloc(c->arena, (size_t)k + 1, sizeof *hits);
+    struct hit *hits = f.hits = arena_calloc(c->arena, (size_t)k + 1, sizeof *f.hits);
     if (!query || !hits)
         return ERR_MEMORY;
     if (side->n == 0)
-        FAIL(ERR_DATA, "set \"%s\" has no %s to search; try --side %s", s->path, text ? "captions" : "pictures",
-             text ? "image" : "text");
-    TRY(make_query(o, s, query, mixed));
+        FAIL(ERR_DATA, "set \"%s\" has no %s to search; try --side %s", s->path, f.text ? "captions" : "pictures",
+             f.text ? "image" : "text");
+    TRY(make_query(o, s, query, f.mixed));
     TRY(space_topk(query, 1, side->x, side->n, s->width, k, hits));
-    for (int64_t i = 0; i < k && n < o->k; i++) /* a row finds itself first: that is no news */
+    for (int64_t i = 0; i < k && f.n < o->k; i++) /* a row finds itself first: that is no news */
         if (hits[i].row >= 0 && !(self && hits[i].row == o->row))
-            hits[n++] = hits[i];
+            hits[f.n++] = hits[i];
+    if (o->calibration)
+        TRY(calibrated(c, o, s, query, &f));
     if (o->out) {
-        TRY(write_grid(c, o, s, text, hits, n, mixed));
+        TRY(write_grid(c, o, s, &f));
         log_info("page: %s", o->out);
     }
     if (c->json)
-        return put_json(s, text, hits, n, mixed);
-    if (*mixed)
-        printf("%s\n", mixed);
-    print_hits(s, text, hits, n);
+        return put_json(o, s, &f);
+    if (*f.mixed)
+        printf("%s\n", f.mixed);
+    print_promise(o, &f);
+    print_hits(s, &f);
+    return 0;
+}
+
+/* A calibration speaks of pictures for words and words for pictures. */
+static int check_promises(const struct search_opt *o)
+{
+    bool text_query = o->text || (!o->image && !strcmp(o->of, "text")), text_side = !strcmp(o->side, "text");
+    if (o->risk > 0 && o->coverage > 0)
+        FAIL(ERR_USAGE, "--risk and --coverage exclude each other: one answer or none, or a list that holds it");
+    if (!o->calibration && (o->risk > 0 || o->coverage > 0))
+        FAIL(ERR_USAGE, "--%s needs --calibration CAL.json, which meridian calibrate makes of a set with pairs",
+             o->risk > 0 ? "risk" : "coverage");
+    if (o->calibration && text_query == text_side)
+        FAIL(ERR_USAGE, "--calibration speaks of pictures found for words and words found for pictures; give --side %s",
+             text_side ? "image" : "text");
     return 0;
 }
 
@@ -215,6 +379,7 @@ static int run(struct cli *c)
     if (n != 1)
         FAIL(ERR_USAGE, "%s of --text, --image and --row; usage: meridian search %s", n ? "give one" : "one is missing",
              c->command->usage);
+    TRY(check_promises(o));
     if (o->out)
         TRY(path_check_output(o->out, o->force));
     TRY(set_open(&s, c->args.v[0]));
@@ -226,7 +391,8 @@ static int run(struct cli *c)
 const struct command command_search = {
     .name = "search",
     .summary = "the nearest pictures or captions of a set",
-    .usage = "SET (--text \"...\" | --image F | --row N) [-k 10] [--out grid.html]",
+    .usage =
+        "SET (--text \"...\" | --image F | --row N) [-k 10] [--calibration CAL.json [--risk 0.1]] [--out grid.html]",
     .example = "meridian search test-set --text \"red fruit\" --model emoji -k 10 --out grid.html",
     .options = options,
     .size = sizeof(struct search_opt),
