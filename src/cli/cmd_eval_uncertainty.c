@@ -261,6 +261,61 @@ static void print_way(const struct job *j, int way)
     printf("\n");
 }
 
+/* ---- figures */
+
+/* What is drawn: the combined score if there is one, then the plainest ones, in this order, of those asked for. */
+static int pick_doubts(const struct job *j, struct fig_doubt *d)
+{
+    static const char *const order[] = {"combined", "inverted", "max-p", "cosine"};
+    int n = 0;
+    for (int pass = 0; pass < 2; pass++)
+        for (int k = 0; k < j->s[0].n_scores; k++) {
+            const struct uncertainty_score *a = &j->s[0].score[k], *b = &j->s[1].score[k];
+            bool first = false;
+            for (size_t i = 0; i < ARRAY_LEN(order); i++)
+                first = first || strcmp(a->name, order[i]) == 0;
+            if (a->u && b->u && wanted(j->o->score, a->name) && first == (pass == 0))
+                d[n++] = (struct fig_doubt){a->name, a->text, {&j->m[0][k], &j->m[1][k]}};
+        }
+    for (size_t at = 0, i = 0; i < ARRAY_LEN(order); i++)
+        for (int k = (int)at; k < n; k++)
+            if (strcmp(d[k].name, order[i]) == 0) {
+                struct fig_doubt t = d[k];
+                d[k] = d[at];
+                d[at++] = t;
+                break;
+            }
+    return n;
+}
+
+static int write_figures(const struct job *j)
+{
+    static const char *const names[] = {"levels", "risk"};
+    struct fig_doubt d[N_UNCERTAINTIES + UNCERTAINTY_EXTRA];
+    struct fig_in in = {.set = j->set, .seed = (uint64_t)j->o->seed, .doubt = d, .n_doubts = pick_doubts(j, d)};
+    char path[2048], name[32];
+    if (in.n_doubts == 0)
+        FAIL(ERR_USAGE, "--figure: none of the scores asked for can be computed in both directions");
+    TRY(path_make_dirs(j->o->figure));
+    for (size_t k = 0; k < ARRAY_LEN(names); k++) {
+        struct str out[2] = {{0}, {0}};
+        int rc = figure_svg(names[k], &in, &out[0], &out[1]);
+        for (int f = 0; rc == 0 && f < 2; f++) {
+            snprintf(name, sizeof name, "%s.%s", names[k], f ? "tsv" : "svg");
+            rc = path_join(path, sizeof path, j->o->figure, name);
+            if (rc == 0)
+                rc = path_check_output(path, j->o->set.force);
+            if (rc == 0)
+                rc = out[f].failed ? err_set(ERR_MEMORY, "no memory for %s", path)
+                                   : atomic_put(path, out[f].s ? out[f].s : "", out[f].n);
+        }
+        str_free(&out[0]);
+        str_free(&out[1]);
+        TRY(rc);
+    }
+    return 0;
+}
+
 static int work(struct cli *c, struct job *j)
 {
     TRY(read_columns(j));
@@ -268,6 +323,8 @@ static int work(struct cli *c, struct job *j)
         log_warn("set \"%s\" has no pairs: no query has a right answer", j->set->path);
     for (int way = 0; way < 2; way++)
         TRY(measure(j, way));
+    if (j->o->figure)
+        TRY(write_figures(j));
     if (c->json)
         return cli_put_json(to_json(j));
     cli_print_source(j->set);

@@ -106,7 +106,9 @@ static bool fig_failed(const struct fig *f)
 int figure_draw(struct ctx *c, const struct fig_kind *k, struct fig *f)
 {
     *f = (struct fig){.name = k->name, .question = k->question};
-    if (((k->needs & FIG_GEOMETRY) && !c->in.geometry) || ((k->needs & FIG_RETRIEVAL) && !c->in.retrieval))
+    bool stands_in = (k->needs & FIG_DOUBT) && c->in.doubt;
+    if (((k->needs & FIG_GEOMETRY) && !c->in.geometry) ||
+        ((k->needs & FIG_RETRIEVAL) && !c->in.retrieval && !stands_in))
         FAIL(ERR_USAGE, "figure \"%s\" needs the %s measures", k->name,
              (k->needs & FIG_GEOMETRY) && !c->in.geometry ? "geometry" : "retrieval");
     TRY_IN(k->draw(c, f), "drawing figure \"%s\"", k->name);

@@ -15,6 +15,12 @@
 /* ---- figures (figure.c, fig_list.h, fig_*.c)
  * --------------------------------------------------------------------------- */
 
+/* An uncertainty that figures "levels" and "risk" draw, both directions. */
+struct fig_doubt {
+    const char *name, *text;
+    const struct uncertainty *m[2];
+};
+
 /* What a figure may look at. geometry and retrieval may be NULL for figures that do not need them (figure_needs). */
 struct fig_in {
     const struct set *set;
@@ -23,9 +29,12 @@ struct fig_in {
     const char *path_base; /* folder that relative picture paths start from; NULL: the set's folder, then here */
     uint64_t seed;         /* which rows a sample takes */
     bool no_thumbnails;    /* placeholders instead of pictures */
+    const struct fig_doubt *doubt; /* [n_doubts] the first is drawn in full; NULL: made of retrieval's confidence */
+    int n_doubts;
 };
 
-enum fig_needs { FIG_SET = 0, FIG_GEOMETRY = 1, FIG_RETRIEVAL = 2 };
+/* FIG_DOUBT: fig_in.doubt may stand in for the measures of retrieval. */
+enum fig_needs { FIG_SET = 0, FIG_GEOMETRY = 1, FIG_RETRIEVAL = 2, FIG_DOUBT = 4 };
 
 int figure_count(void);
 const char *figure_name(int i); /* "clouds"; NULL outside [0, count) */

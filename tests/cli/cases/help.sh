@@ -1,7 +1,7 @@
 # Every command's page has a summary, a usage line, its options from the table, and one example that begins with its name.
 m help
 n=0
-for name in encode search caption report "eval retrieval" "eval geometry" plot init train data inspect convert doctor tokenize preprocess selftest bench limits; do
+for name in encode search caption report "eval retrieval" "eval geometry" "eval uncertainty" plot init train data inspect convert doctor tokenize preprocess selftest bench limits; do
     "$program" help $name >.page 2>.err || fail "help $name"
     "$program" $name --help >.page2 2>.err || fail "$name --help"
     cmp -s .page .page2 || fail "help $name and $name --help differ"
