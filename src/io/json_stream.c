@@ -143,7 +143,7 @@ static int take_hex(struct json_stream *s, uint32_t *out)
 {
     uint32_t v = 0;
     for (int i = 0; i < 4; i++) {
-        int c;
+        int c = -1;
         TRY(peek(s, &c));
         int digit = c >= '0' && c <= '9'   ? c - '0'
                     : c >= 'a' && c <= 'f' ? c - 'a' + 10
@@ -177,7 +177,7 @@ static int take_unicode(struct json_stream *s, uint32_t *high)
 static int take_escape(struct json_stream *s, uint32_t *high)
 {
     static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-    int c;
+    int c = -1;
     s->at++;
     TRY(peek(s, &c));
     const char *at = c > 0 ? strchr(from, c) : NULL;
@@ -202,7 +202,7 @@ static int take_string(struct json_stream *s)
     str_clear(&s->text);
     s->bad_text = false;
     for (s->at++;;) {
-        int c;
+        int c = -1;
         TRY(peek(s, &c));
         if (s->text.n > max)
             FAIL(ERR_DATA, "%s: line %lld: a string is longer than %zu bytes (limit text-bytes)", s->path,
@@ -282,7 +282,7 @@ static int take_word(struct json_stream *s, const char *word)
 {
     str_clear(&s->text);
     for (const char *w = word; *w; w++) {
-        int c;
+        int c = -1;
         TRY(peek(s, &c));
         if (c != *w)
             return wrong(s, word, c);
@@ -358,7 +358,7 @@ static int take_key(struct json_stream *s, int c, enum json_event *e)
 
 int json_stream_next(struct json_stream *s, enum json_event *e)
 {
-    int c;
+    int c = -1;
     TRY(skip_space(s, &c));
     if (s->done) {
         if (c >= 0)
