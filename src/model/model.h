@@ -329,4 +329,7 @@ struct tensor *clip_encode_text(const struct clip *c, struct tape *t, const int3
 /* Where each row is read: at the first end token, or at the largest id (end_is_largest). */
 void clip_end_positions(const struct clip *c, const int32_t *ids, int64_t n, int64_t context, int32_t *at);
 
+/* The parameter table, for what is no encoder but has weights with names (room adapt). */
+#include "model/param.h"
+
 #endif

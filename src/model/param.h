@@ -1,4 +1,4 @@
-/* model/param.h: inside room model. The parameter table and how a family binds its struct to it. */
+/* model/param.h: part of the door (model.h includes it). The parameter table and how a family binds its struct to it. */
 #ifndef MODEL_PARAM_H
 #define MODEL_PARAM_H
 

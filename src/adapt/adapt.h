@@ -1,0 +1,69 @@
+/* adapt/adapt.h: the door of room adapt (level 5). A distribution in place of each vector of a set: small networks (one
+ * a side) over saved vectors, their training, and what one does with the result. docs/methods/probvlm.md. */
+#ifndef ADAPT_ADAPT_H
+#define ADAPT_ADAPT_H
+
+#include "base/base.h"
+#include "kernel/kernel.h"
+#include "space/space.h"
+
+enum { SIDE_IMAGE, SIDE_TEXT };
+
+struct adapter;
+
+/* ---- training (fit.c) ---- */
+
+struct adapt_opt {
+    const char *method, *mean, *cross, *from, *split_column, *train_rows, *validation_rows;
+    bool released;
+    int64_t epochs, batch, hidden, samples, seed;
+    double lr, dropout, lambda, validation_share, t1, t2, clip_norm, vib;
+};
+extern const struct opt adapt_options[]; /* of struct adapt_opt */
+
+struct adapt_result {
+    double final_loss, validation, seconds; /* final_loss: mean of the last epoch; validation: the best, NAN: none */
+    int64_t steps, best_epoch, n_train, n_validation; /* pairs */
+};
+/* Fits an adapter to the pairs of a set and writes its folder (adapter.json, adapter.safetensors, run.jsonl), whole or
+ * not at all. */
+int adapt_fit(const struct set *s, const struct adapt_opt *o, const struct engine *e, const char *dir, bool force,
+              struct adapt_result *out);
+
+/* ---- an adapter (adapter.c, predict.c) ---- */
+
+int adapt_open(struct adapter **a, const char *dir);
+int adapt_open_on(struct adapter **a, const char *dir, const struct engine *e);
+void adapt_close(struct adapter **a);
+const char *adapt_method(const struct adapter *a);
+int64_t adapt_width(const struct adapter *a);
+
+struct predict_opt {
+    int64_t passes; /* with dropout; 0: 15 */
+    double dropout; /* below 0: as trained (released: 0.3) */
+    uint64_t seed;
+    bool force; /* take a set of another model */
+};
+/* Arrays that the caller gives, or NULL. Variances are means over the dimensions, in the adapter's unit: 1 is the mean
+ * square of a number of the training vectors about their mean. mean, scale, shape [n, width]: of the distribution in
+ * the coordinates of the unit vectors. fidelity [n]: cosine of the mean with the vector. */
+struct predict_more {
+    double *aleatoric, *epistemic, *total, *log_variance, *fidelity;
+    float *mean, *scale, *shape;
+};
+/* scalar [n]: the uncertainty of each row, larger is less certain. Refuses (ERR_MISMATCH) a set of another model or
+ * width. One pass over the rows, in blocks; the same for every block size, and for a seed. */
+int adapt_predict(struct adapter *a, const struct set *s, int side, const struct predict_opt *o, double *scalar,
+                  const struct predict_more *more);
+
+/* ---- draws and likelihoods (draw.c) ---- */
+
+/* out [n, width], unit vectors: near: each number within the middle half of its distribution; tail: beyond the middle
+ * nine tenths; all: as it comes. */
+int adapt_sample(struct adapter *a, const struct set *s, int side, int64_t row, int64_t n, const char *region,
+                 uint64_t seed, float *out);
+/* out [n of the other side]: log-likelihood of each vector of the other side under the distribution of this row, per
+ * dimension, in the adapter's unit. */
+int adapt_likelihood(struct adapter *a, const struct set *s, int side, int64_t row, double *out);
+
+#endif

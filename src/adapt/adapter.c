@@ -1,0 +1,229 @@
+/* adapt/adapter.c: an adapter's folder: adapter.json (method, design, whose vectors, their mean) and
+ * adapter.safetensors, whose names are the authors' and nothing else, so that their checkpoints and ours change places.
+ * The means stand in the JSON with all their digits. */
+#include "adapt/adapter.h"
+
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char *const methods[N_METHODS] = {"probvlm", "pfe", "pcme", "pcmepp"};
+static const char *const mean_rules[] = {"free", "residual", "fixed"};
+
+const char *method_name(enum method m)
+{
+    return methods[m];
+}
+
+int method_find(const char *name, enum method *out)
+{
+    for (int i = 0; i < N_METHODS; i++)
+        if (!strcmp(name, methods[i])) {
+            *out = (enum method)i;
+            return 0;
+        }
+    FAIL(ERR_DATA, "method \"%.40s\" is unknown, expected probvlm, pfe, pcme or pcmepp", name);
+}
+
+const char *mean_rule_name(enum mean_rule m)
+{
+    return mean_rules[m];
+}
+
+int mean_rule_find(const char *name, enum mean_rule *out)
+{
+    for (int i = 0; i < (int)ARRAY_LEN(mean_rules); i++)
+        if (!strcmp(name, mean_rules[i])) {
+            *out = (enum mean_rule)i;
+            return 0;
+        }
+    FAIL(ERR_DATA, "mean \"%.40s\" is unknown, expected free, residual or fixed", name);
+}
+
+int adapter_make(struct adapter **out, const struct design *d, const struct engine *e)
+{
+    struct arena *arena;
+    TRY(arena_open(&arena, "adapter"));
+    struct adapter *a = arena_calloc(arena, 1, sizeof *a);
+    if (!a) {
+        arena_close(&arena);
+        return ERR_MEMORY;
+    }
+    a->arena = arena;
+    a->d = *d;
+    a->engine = e;
+    a->model = a->fingerprint = "";
+    int rc = capsule_bind(a);
+    for (int side = 0; side < 2; side++)
+        a->mean[side] = arena_calloc(arena, (size_t)d->width, sizeof(double));
+    if (rc == 0 && (!a->mean[0] || !a->mean[1]))
+        rc = ERR_MEMORY;
+    if (rc < 0)
+        adapt_close(&a);
+    else
+        *out = a;
+    return rc;
+}
+
+void adapt_close(struct adapter **a)
+{
+    if (!*a)
+        return;
+    params_free(&(*a)->params);
+    struct arena *arena = (*a)->arena;
+    *a = NULL;
+    arena_close(&arena);
+}
+
+const char *adapt_method(const struct adapter *a)
+{
+    return methods[a->d.method];
+}
+
+int64_t adapt_width(const struct adapter *a)
+{
+    return a->d.width;
+}
+
+int adapter_check_set(const struct adapter *a, const struct set *s, bool force)
+{
+    if (s->width != a->d.width)
+        FAIL(ERR_MISMATCH, "set \"%s\" has vectors of width %lld, the adapter was fitted to width %lld of model \"%s\"",
+             s->path, (long long)s->width, (long long)a->d.width, a->model);
+    if (force || !a->fingerprint[0])
+        return 0;
+    TRY_IN(set_check_fingerprint(s, a->model, a->fingerprint), "checking that the adapter belongs to the set");
+    return 0;
+}
+
+/* ---- writing ---- */
+
+static json_t *numbers(const double *x, int64_t n)
+{
+    json_t *list = json_array();
+    for (int64_t i = 0; list && i < n; i++)
+        json_array_append_new(list, json_real(x[i]));
+    return list;
+}
+
+int adapter_save(const struct adapter *a, const char *dir, const json_t *options)
+{
+    char path[2048];
+    struct str text = {0};
+    const struct design *d = &a->d;
+    json_t *o =
+        json_pack("{s:s, s:i, s:s, s:s, s:b, s:I, s:I, s:f, s:f, s:f, s:f, s:s, s:s, s:{s:o, s:o}, s:O*}", "format",
+                  "meridian adapter", "version", 1, "method", method_name(d->method), "mean", mean_rule_name(d->mean),
+                  "released", d->released, "width", (json_int_t)d->width, "hidden", (json_int_t)d->hidden, "dropout",
+                  d->dropout, "image_scale", d->image_scale, "text_scale", d->text_scale, "unit", d->unit, "model",
+                  a->model, "fingerprint", a->fingerprint, "removed_mean", "image", numbers(a->mean[0], d->width),
+                  "text", numbers(a->mean[1], d->width), "options", options);
+    int rc = o ? str_add_json(&text, o, JSON_INDENT(1) | JSON_REAL_PRECISION(17))
+               : err_set(ERR_MEMORY, "no memory for adapter.json");
+    json_decref(o);
+    str_add_c(&text, '\n');
+    if (rc == 0 && text.failed)
+        rc = ERR_MEMORY;
+    if (rc == 0)
+        rc = path_join(path, sizeof path, dir, "adapter.json");
+    if (rc == 0)
+        rc = atomic_put(path, text.s, text.n);
+    str_free(&text);
+    TRY(rc);
+    TRY(path_join(path, sizeof path, dir, "adapter.safetensors"));
+    return params_save(&a->params, path, DT_F32);
+}
+
+/* ---- reading ---- */
+
+static int read_mean(const json_t *list, int64_t n, double *out, const char *where)
+{
+    if (!json_is_array(list) || json_array_size(list) != (size_t)n)
+        FAIL(ERR_DATA, "%s: \"removed_mean\" holds %zu numbers, expected the width, %lld", where, json_array_size(list),
+             (long long)n);
+    for (int64_t i = 0; i < n; i++) {
+        const json_t *x = json_array_get(list, (size_t)i);
+        if (!json_is_number(x))
+            FAIL(ERR_DATA, "%s: \"removed_mean\" holds something that is no number", where);
+        out[i] = json_number_value(x);
+    }
+    return 0;
+}
+
+static int read_design(const json_t *o, struct design *d, const char *where)
+{
+    const char *method = NULL, *mean = NULL, *format = NULL;
+    int64_t version = 0;
+    TRY(json_field_str(o, "format", true, &format, where));
+    if (strcmp(format, "meridian adapter"))
+        FAIL(ERR_DATA, "%s: field \"format\" is \"%.40s\", expected \"meridian adapter\"", where, format);
+    TRY(json_field_int(o, "version", true, 1, 1, &version, where));
+    TRY(json_field_str(o, "method", true, &method, where));
+    TRY(json_field_str(o, "mean", true, &mean, where));
+    TRY_IN(method_find(method, &d->method), "reading %s", where);
+    TRY_IN(mean_rule_find(mean, &d->mean), "reading %s", where);
+    TRY(json_field_bool(o, "released", true, &d->released, where));
+    TRY(json_field_int(o, "width", true, 1, limit_get(LIMIT_WIDTH), &d->width, where));
+    TRY(json_field_int(o, "hidden", true, 1, limit_get(LIMIT_WIDTH), &d->hidden, where));
+    TRY(json_field_real(o, "dropout", true, 0, 0.99, &d->dropout, where));
+    TRY(json_field_real(o, "image_scale", true, 1e-30, 1e30, &d->image_scale, where));
+    TRY(json_field_real(o, "text_scale", true, 1e-30, 1e30, &d->text_scale, where));
+    return json_field_real(o, "unit", true, 1e-30, 1e30, &d->unit, where);
+}
+
+static int read_adapter(struct adapter **out, const json_t *o, const struct design *d, const struct engine *e,
+                        const char *dir, const char *where)
+{
+    struct adapter *a = NULL;
+    struct st_file *f = NULL;
+    const char *model = "", *fingerprint = "";
+    char path[2048];
+    const json_t *means = json_object_get(o, "removed_mean");
+    TRY(json_field_str(o, "model", false, &model, where));
+    TRY(json_field_str(o, "fingerprint", false, &fingerprint, where));
+    TRY(path_join(path, sizeof path, dir, "adapter.safetensors"));
+    TRY(st_open(&f, path)); /* before memory is asked for: a design without weights costs nothing */
+    int rc = adapter_make(&a, d, e);
+    if (rc == 0) {
+        struct weight_files w = {.n = 1, .v = &f, .path = path};
+        rc = params_check(&a->params, &w);
+        if (rc == 0)
+            rc = params_load(&a->params, &w, false);
+    }
+    st_close(&f);
+    if (rc == 0)
+        rc = read_mean(json_object_get(means, "image"), d->width, a->mean[0], where);
+    if (rc == 0)
+        rc = read_mean(json_object_get(means, "text"), d->width, a->mean[1], where);
+    if (rc == 0) {
+        a->model = arena_strdup(a->arena, model);
+        a->fingerprint = arena_strdup(a->arena, fingerprint);
+        rc = a->model && a->fingerprint ? 0 : ERR_MEMORY;
+    }
+    if (rc < 0)
+        adapt_close(&a);
+    else
+        *out = a;
+    return rc;
+}
+
+int adapt_open_on(struct adapter **a, const char *dir, const struct engine *e)
+{
+    char where[2048];
+    json_t *o;
+    struct design d = {0};
+    TRY(path_join(where, sizeof where, dir, "adapter.json"));
+    TRY(json_read_file(&o, where));
+    int rc = read_design(o, &d, where);
+    if (rc == 0)
+        rc = read_adapter(a, o, &d, e, dir, where);
+    json_decref(o);
+    return rc;
+}
+
+int adapt_open(struct adapter **a, const char *dir)
+{
+    const struct engine *e;
+    TRY(engine_open(&e, NULL, 0));
+    return adapt_open_on(a, dir, e);
+}

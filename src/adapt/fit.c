@@ -1,0 +1,333 @@
+/* adapt/fit.c: training an adapter on the saved vectors of a set. Adam without decay (Kingma and Ba 2015), one cosine
+ * over all steps (the released code creates that schedule and steps it after the last epoch), every batch of one size,
+ * the weights of the best epoch by the validation pairs' loss. An epoch sees every training pair once, but for the last
+ * ones that fill no batch. Ctrl-C leaves nothing: a run takes minutes, and an adapter half fitted looks like a whole
+ * one. Rejected: checkpoints, for the same reason. */
+#include "adapt/adapter.h"
+#include "train/train.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <string.h>
+
+#define F(field) offsetof(struct adapt_opt, field)
+const struct opt adapt_options[] = {
+    {"method", 0, OPT_CHOICE, F(method), "probvlm", 0, 0, "probvlm|pfe|pcme|pcmepp", NULL, "what is fitted"},
+    {"released", 0, OPT_BOOL, F(released), NULL, 0, 0, NULL, NULL,
+     "probvlm: as its published code, faults included (docs/methods/probvlm.md)"},
+    {"mean", 0, OPT_CHOICE, F(mean), "residual", 0, 0, "free|residual|fixed", NULL,
+     "probvlm: the mean is learned, the vector plus something learned, or the vector"},
+    {"cross", 0, OPT_CHOICE, F(cross), "sum", 0, 0, "sum|logsumexp|quadrature", NULL, "probvlm: the cross-modal term"},
+    {"lambda-cross", 0, OPT_REAL, F(lambda), "-1", -1, 1e6, NULL, "X", "its weight; -1: 1, or 1e-4 when released"},
+    {"epochs", 0, OPT_INT, F(epochs), "100", 0, 1e6, NULL, "N", "passes over the pairs"},
+    {"batch", 0, OPT_INT, F(batch), "64", 1, 1e6, NULL, "N", "pairs in a step"},
+    {"lr", 0, OPT_REAL, F(lr), "1e-4", 0, 10, NULL, "X", "learning rate"},
+    {"hidden", 0, OPT_INT, F(hidden), "256", 1, 65536, NULL, "N", "width of the trunk"},
+    {"dropout", 0, OPT_REAL, F(dropout), "0.1", 0, 0.95, NULL, "X", "chance that a hidden unit is left out"},
+    {"samples", 0, OPT_INT, F(samples), "7", 1, 64, NULL, "N", "pcme: samples of each item"},
+    {"vib", 0, OPT_REAL, F(vib), "1e-4", 0, 1e6, NULL, "X", "pcme, pcmepp: weight of the divergence"},
+    {"t1", 0, OPT_REAL, F(t1), "1", 0, 1e6, NULL, "X", "released: weight of |mean - vector|"},
+    {"t2", 0, OPT_REAL, F(t2), "0.05", 0, 1e6, NULL, "X", "released: weight of the likelihood"},
+    {"clip-norm", 0, OPT_REAL, F(clip_norm), "1", 0, 1e9, NULL, "X", "largest norm of the gradient; 0: no clipping"},
+    {"validation-share", 0, OPT_REAL, F(validation_share), "0.1", 0, 0.9, NULL, "X",
+     "pairs that judge the epochs, drawn at random; those that share an item stay together"},
+    {"split-column", 0, OPT_STR, F(split_column), NULL, 0, 0, NULL, "NAME",
+     "instead: column of the pictures' table that says train or validation"},
+    {"train-rows", 0, OPT_STR, F(train_rows), NULL, 0, 0, NULL, "FILE", "instead: picture rows, one a line"},
+    {"validation-rows", 0, OPT_STR, F(validation_rows), NULL, 0, 0, NULL, "FILE",
+     "with --train-rows: those that judge"},
+    {"from", 0, OPT_STR, F(from), NULL, 0, 0, NULL, "FILE.safetensors",
+     "start from these weights, ProbVLM's published names; with --epochs 0 they are taken as they are"},
+    {"seed", 's', OPT_INT, F(seed), "0", 0, 4294967295.0, NULL, "N", "of every random choice"},
+    {0},
+};
+#undef F
+
+/* A smoothing of the residual far below the smallest scale: 1 is the vectors' own spread. */
+static const double RESIDUAL_EPS = 1e-3;
+
+/* ---- the objective ---- */
+
+static struct tensor *normal_loss(const struct adapter *a, const struct adapt_opt *o, struct tensor *const mean[2],
+                                  struct tensor *const log_var[2], struct rng *r)
+{
+    if (a->d.method == METHOD_PFE)
+        return t_scale(pfe_loss(mean[0], mean[1], log_var[0], log_var[1]), 1.0 / (double)a->d.width, 0);
+    if (!mean[0] || !log_var[0] || !log_var[1])
+        return NULL;
+    struct tape *t = mean[0]->tape;
+    struct tensor *scale = t_use(t, (struct tensor *)&a->scale), *shift = t_use(t, (struct tensor *)&a->shift), *loss;
+    int64_t n = mean[0]->shape[0], d = a->d.width, k = o->samples;
+    /* the divergence from N(0, 1/D), which is how unit vectors lie */
+    struct tensor *wide =
+        t_add(pcme_divergence(t_scale(mean[0], sqrt((double)d), 0), t_scale(log_var[0], 1, log((double)d))),
+              pcme_divergence(t_scale(mean[1], sqrt((double)d), 0), t_scale(log_var[1], 1, log((double)d))));
+    if (a->d.method == METHOD_PCMEPP) {
+        loss = pcmepp_loss(mean[0], mean[1], log_var[0], log_var[1], scale, shift);
+    } else {
+        struct tensor *samples[2];
+        for (int side = 0; side < 2; side++) {
+            struct tensor *noise = t_normal_noise(t, SHAPE(n, k, d), r);
+            struct tensor *sigma = t_reshape(t_exp(t_scale(log_var[side], 0.5, 0)), SHAPE(n, 1, d));
+            samples[side] = t_add(t_reshape(mean[side], SHAPE(n, 1, d)), t_mul(noise, sigma));
+        }
+        loss = t_scale(pcme_loss(samples[0], samples[1], scale, shift), 0.5 / (double)(n * n), 0);
+    }
+    return t_add(loss, t_scale(wide, o->vib / (double)n, 0));
+}
+
+struct tensor *fit_loss(const struct adapter *a, const struct adapt_opt *o, struct tensor *xi, struct tensor *xt,
+                        struct tensor *const keep[2], struct rng *r)
+{
+    struct ggd_side g[2];
+    struct tensor *x[2] = {xi, xt}, *log_var[2], *mean[2];
+    for (int side = 0; side < 2; side++) {
+        capsule_heads(a, side, x[side], capsule_hidden(a, side, x[side]), keep[side], &g[side], &log_var[side]);
+        mean[side] = g[side].mean;
+    }
+    if (a->d.method != METHOD_PROBVLM)
+        return normal_loss(a, o, mean, log_var, r);
+    struct probvlm_opt p = {.released = a->d.released,
+                            .t1 = o->t1,
+                            .t2 = o->t2,
+                            .cross = o->lambda >= 0  ? o->lambda
+                                     : a->d.released ? 1e-4
+                                                     : 1,
+                            .how = !strcmp(o->cross, "sum")         ? CROSS_SUM
+                                   : !strcmp(o->cross, "logsumexp") ? CROSS_LOGSUMEXP
+                                                                    : CROSS_QUADRATURE,
+                            .eps = RESIDUAL_EPS};
+    return probvlm_loss(&g[0], &g[1], xi, xt, &p);
+}
+
+/* ---- the loop ---- */
+
+struct fit {
+    struct adapter *a;
+    const struct set *s;
+    const struct adapt_opt *o;
+    struct split split;
+    struct tape *tape;
+    struct optimizer adam;
+    int64_t batch, *order;
+    void *x[2], *best; /* [batch,D] in the engine's numbers; slab of the best weights */
+    struct str log;
+    double best_loss;
+};
+
+static int batch_loss(struct fit *f, const struct set_pair *pairs, const int64_t *order, int64_t n, uint32_t pass,
+                      bool train, struct tensor **loss)
+{
+    const struct design *d = &f->a->d;
+    struct tensor *x[2], *keep[2] = {NULL, NULL};
+    tape_reset(f->tape);
+    for (int side = 0; side < 2; side++) {
+        const float *rows = side == SIDE_TEXT ? f->s->text.x : f->s->image.x;
+        for (int64_t i = 0; i < n; i++) {
+            const struct set_pair *p = &pairs[order ? order[i] : i];
+            vectors_put(f->a, side, rows + (side == SIDE_TEXT ? p->text : p->image) * d->width, f->x[side], i);
+        }
+        x[side] = t_input(f->tape, SHAPE(n, d->width), f->x[side]);
+        if (train && d->dropout > 0)
+            keep[side] = capsule_mask(f->tape, n, d->hidden, d->dropout, (uint64_t)f->o->seed, pass, side * f->batch);
+    }
+    struct rng r = rng_stream((uint64_t)f->o->seed, RNG_SAMPLE, train ? pass : UINT32_MAX, 0);
+    *loss = fit_loss(f->a, f->o, x[0], x[1], keep, &r);
+    return tape_status(f->tape);
+}
+
+static int one_step(struct fit *f, const int64_t *order, int64_t step, int64_t total, double *loss)
+{
+    const struct engine *e = f->a->engine;
+    struct params *p = &f->a->params;
+    struct optimizer_opt adam = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+    struct tensor *l;
+    TRY(signal_check());
+    params_zero_grad(p);
+    TRY(batch_loss(f, f->split.train, order, f->batch, (uint32_t)step, true, &l));
+    TRY(tape_backward(l));
+    *loss = t_value(l);
+    double norm = sqrt(e->sum_squares(e, p->grad, p->n_slab)), limit = f->a->d.released ? 0 : f->o->clip_norm;
+    if (!isfinite(*loss) || !isfinite(norm))
+        FAIL(ERR_NONFINITE, "step %" PRId64 ": the loss is %g, its gradient's norm %g; take a smaller --lr", step,
+             *loss, norm);
+    optimizer_step(&f->adam, e, p, &adam, f->o->lr * schedule_cosine(step, 0, total, 0),
+                   limit > 0 && norm > limit ? limit / norm : 1);
+    return 0;
+}
+
+/* Mean loss of the validation pairs, without dropout. */
+static int judge(struct fit *f, double *loss)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < f->split.n_validation; i += f->batch) {
+        int64_t n = f->split.n_validation - i < f->batch ? f->split.n_validation - i : f->batch;
+        struct tensor *l;
+        TRY(batch_loss(f, f->split.validation + i, NULL, n, 0, false, &l));
+        sum += t_value(l) * (double)n;
+    }
+    *loss = f->split.n_validation ? sum / (double)f->split.n_validation : (double)NAN;
+    return 0;
+}
+
+static int end_epoch(struct fit *f, int64_t epoch, struct adapt_result *out)
+{
+    const struct params *p = &f->a->params;
+    double loss;
+    TRY(judge(f, &loss));
+    str_add(&f->log, "{\"epoch\": %" PRId64 ", \"loss\": %.9g", epoch, out->final_loss);
+    if (isfinite(loss))
+        str_add(&f->log, ", \"validation\": %.9g", loss);
+    str_add(&f->log, ", \"steps\": %" PRId64 "}\n", out->steps);
+    if (f->log.failed)
+        return ERR_MEMORY;
+    if (!(loss < f->best_loss))
+        return 0;
+    f->best_loss = loss;
+    out->best_epoch = epoch;
+    memcpy(f->best, p->data, (size_t)p->n_slab * dtype_size(p->real));
+    return 0;
+}
+
+static int loop(struct fit *f, struct adapt_result *out)
+{
+    int64_t steps = f->split.n_train / f->batch, total = steps * f->o->epochs;
+    struct progress *bar = NULL;
+    TRY(progress_open(&bar, "adapt", f->o->epochs, "epochs"));
+    int rc = 0;
+    for (int64_t epoch = 0; epoch < f->o->epochs && rc == 0; epoch++) {
+        struct rng r = rng_stream((uint64_t)f->o->seed, RNG_SHUFFLE, (uint32_t)epoch, 0);
+        for (int64_t i = 0; i < f->split.n_train; i++)
+            f->order[i] = i;
+        rng_shuffle(&r, f->order, f->split.n_train);
+        double sum = 0;
+        for (int64_t k = 0; k < steps && rc == 0; k++) {
+            double loss = 0;
+            rc = one_step(f, f->order + k * f->batch, out->steps, total, &loss);
+            sum += loss;
+            out->steps += rc == 0;
+        }
+        out->final_loss = sum / (double)steps;
+        if (rc == 0)
+            rc = end_epoch(f, epoch, out);
+        progress_note(bar, "loss %.4g", out->final_loss);
+        progress_add(bar, 1);
+    }
+    progress_close(&bar);
+    if (rc == 0 && isfinite(f->best_loss))
+        memcpy(f->a->params.data, f->best, (size_t)f->a->params.n_slab * dtype_size(f->a->params.real));
+    return rc;
+}
+
+/* ---- from a set to a folder ---- */
+
+static int start_from(struct adapter *a, const char *path)
+{
+    struct st_file *f = NULL;
+    char name[2048];
+    TRY(source_refuse_pickle(path));
+    TRY(st_open(&f, path));
+    snprintf(name, sizeof name, "%s", path);
+    struct weight_files w = {.n = 1, .v = &f, .path = name};
+    int rc = params_check(&a->params, &w);
+    if (rc == 0)
+        rc = params_load(&a->params, &w, false);
+    st_close(&f);
+    return rc;
+}
+
+static int check_options(const struct adapt_opt *o, enum method m)
+{
+    if (o->released && m != METHOD_PROBVLM)
+        FAIL(ERR_USAGE, "option --released repeats ProbVLM's published code; it has no meaning for --method %s",
+             o->method);
+    if (o->epochs == 0 && !o->from)
+        FAIL(ERR_USAGE, "option --epochs is 0: nothing would be learned; that needs --from");
+    return 0;
+}
+
+static int prepare(struct fit *f, const struct engine *e)
+{
+    const struct adapt_opt *o = f->o;
+    struct design d = {.released = o->released,
+                       .width = f->s->width,
+                       .hidden = o->hidden,
+                       .dropout = o->dropout,
+                       .image_scale = 1,
+                       .text_scale = 1,
+                       .unit = 1};
+    TRY(method_find(o->method, &d.method));
+    TRY(mean_rule_find(o->mean, &d.mean));
+    TRY(check_options(o, d.method));
+    if (o->released)
+        d.mean = MEAN_FREE;
+    else if (d.method != METHOD_PROBVLM)
+        d.mean = MEAN_FIXED;
+    TRY(vectors_check(f->s));
+    TRY(split_make(&f->split, f->s, o));
+    f->batch = o->batch < f->split.n_train ? o->batch : f->split.n_train;
+    TRY(adapter_make(&f->a, &d, e));
+    TRY(vectors_measure(f->a, f->s, f->split.train, f->split.n_train));
+    f->a->model = arena_strdup(f->a->arena, f->s->model);
+    f->a->fingerprint = arena_strdup(f->a->arena, f->s->fingerprint);
+    capsule_init(f->a, (uint64_t)o->seed);
+    if (o->from)
+        TRY_IN(start_from(f->a, o->from), "reading the weights of --from");
+    TRY(params_want_grad(&f->a->params));
+    TRY(optimizer_open(&f->adam, &f->a->params));
+    TRY(tape_open(&f->tape, e, &(struct tape_opt){.record = true}));
+    size_t real = dtype_size(e->real);
+    f->x[0] = mem_calloc((size_t)f->batch, (size_t)d.width * real);
+    f->x[1] = mem_calloc((size_t)f->batch, (size_t)d.width * real);
+    f->order = mem_calloc((size_t)f->split.n_train, sizeof *f->order);
+    f->best = mem_calloc((size_t)f->a->params.n_slab, real);
+    return f->a->model && f->a->fingerprint && f->x[0] && f->x[1] && f->order && f->best ? 0 : ERR_MEMORY;
+}
+
+static int save(const struct fit *f, const char *dir, bool force)
+{
+    struct atomic_dir d;
+    char path[2048];
+    TRY(atomic_dir_open(&d, dir, force));
+    json_t *options = opt_to_json(adapt_options, f->o);
+    int rc = options ? adapter_save(f->a, d.tmp, options) : ERR_MEMORY;
+    json_decref(options);
+    if (rc == 0)
+        rc = path_join(path, sizeof path, d.tmp, "run.jsonl");
+    if (rc == 0)
+        rc = atomic_put(path, f->log.s ? f->log.s : "", f->log.n);
+    if (rc == 0)
+        return atomic_dir_commit(&d);
+    atomic_dir_abort(&d);
+    return rc;
+}
+
+int adapt_fit(const struct set *s, const struct adapt_opt *o, const struct engine *e, const char *dir, bool force,
+              struct adapt_result *out)
+{
+    struct fit f = {.s = s, .o = o, .best_loss = INFINITY};
+    double began = clock_seconds();
+    memset(out, 0, sizeof *out);
+    out->final_loss = (double)NAN;
+    out->best_epoch = -1;
+    TRY(path_check_output(dir, force));
+    int rc = prepare(&f, e);
+    if (rc == 0)
+        rc = loop(&f, out);
+    if (rc == 0)
+        rc = save(&f, dir, force);
+    out->validation = isfinite(f.best_loss) ? f.best_loss : (double)NAN;
+    out->n_train = f.split.n_train;
+    out->n_validation = f.split.n_validation;
+    out->seconds = clock_seconds() - began;
+    tape_close(&f.tape);
+    optimizer_close(&f.adam);
+    adapt_close(&f.a);
+    split_free(&f.split);
+    str_free(&f.log);
+    mem_free(f.x[0]);
+    mem_free(f.x[1]);
+    mem_free(f.order);
+    mem_free(f.best);
+    return rc;
+}

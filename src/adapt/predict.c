@@ -1,0 +1,204 @@
+/* adapt/predict.c: what an adapter says of the rows of a set, in one pass over them, a block at a time.
+ *
+ * Ours (Upadhyay et al. 2023, section 3.3): M passes with the training's dropout;
+ *   aleatoric = mean over passes of alpha^2 Gamma(3/beta)/Gamma(1/beta), epistemic = population variance of the mean,
+ *   total = their sum, all per dimension; a row's number is the mean over the dimensions.
+ * Released: dropout 0.3 whatever it was trained with; u = the variance of ggd_released_variance; aleatoric = u of the
+ * pass-averaged heads, epistemic = sqrt(Var u Var mean), unbiased, per row (their code joins rows of a batch in the
+ * first variance, so that it depends on the batch: not repeated).
+ * The first two layers have no dropout before them and are computed once for all passes. */
+#include "adapt/adapter.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { BLOCK = 256 };
+
+/* Sums over the passes of a block, [BLOCK,D] each. */
+enum { SUM_MEAN, SUM_MEAN2, SUM_VAR, SUM_VAR2, SUM_INVERSE, SUM_SHAPE, N_SUMS };
+struct predictor {
+    struct adapter *a;
+    const struct set *s;
+    int side;
+    int64_t passes;
+    double dropout;
+    uint64_t seed;
+    struct tape *tape;
+    void *x;
+    double *sum[N_SUMS], *first; /* first [BLOCK,D]: the mean of the first pass, so that variances lose no digits */
+};
+
+static double get(const struct tensor *x, int64_t i)
+{
+    return tape_engine(x->tape)->real == DT_F64 ? ((const double *)x->data)[i] : (double)((const float *)x->data)[i];
+}
+
+/* 1/alpha, beta and the variance of one number */
+static void number_of(const struct adapter *a, const struct ggd_side *g, const struct tensor *log_var, int64_t i,
+                      double *inverse, double *shape, double *variance)
+{
+    if (log_var) {
+        *variance = exp(get(log_var, i));
+        *inverse = 1 / sqrt(2 * *variance);
+        *shape = 2;
+        return;
+    }
+    *inverse = get(g->inverse, i);
+    *shape = get(g->shape, i);
+    *variance = a->d.released ? ggd_released_variance(*inverse, *shape) : ggd_variance(1 / *inverse, *shape);
+}
+
+static int add_pass(struct predictor *p, int64_t row, int64_t n, int64_t pass, struct tensor *x, struct tensor *hidden)
+{
+    const struct adapter *a = p->a;
+    struct ggd_side g;
+    struct tensor *log_var, *keep = NULL;
+    if (p->dropout > 0)
+        keep = capsule_mask(p->tape, n, a->d.hidden, p->dropout, p->seed, (uint32_t)(2 * pass + p->side), row);
+    capsule_heads(a, p->side, x, hidden, keep, &g, &log_var);
+    TRY(tape_status(p->tape));
+    for (int64_t i = 0; i < n * a->d.width; i++) {
+        double mean = get(g.mean, i), inverse, shape, variance;
+        number_of(a, &g, log_var, i, &inverse, &shape, &variance);
+        if (pass == 0)
+            p->first[i] = mean;
+        mean -= p->first[i];
+        p->sum[SUM_MEAN][i] += mean;
+        p->sum[SUM_MEAN2][i] += mean * mean;
+        p->sum[SUM_VAR][i] += variance;
+        p->sum[SUM_VAR2][i] += variance * variance;
+        p->sum[SUM_INVERSE][i] += inverse;
+        p->sum[SUM_SHAPE][i] += shape;
+    }
+    return 0;
+}
+
+/* Fills the sums of rows row .. row + n. */
+static int run_block(struct predictor *p, int64_t row, int64_t n)
+{
+    const struct adapter *a = p->a;
+    const float *rows = (p->side == SIDE_TEXT ? p->s->text.x : p->s->image.x) + row * a->d.width;
+    for (int k = 0; k < N_SUMS; k++)
+        memset(p->sum[k], 0, (size_t)(n * a->d.width) * sizeof(double));
+    for (int64_t i = 0; i < n; i++)
+        vectors_put(a, p->side, rows + i * a->d.width, p->x, i);
+    tape_reset(p->tape);
+    struct tensor *x = t_input(p->tape, SHAPE(n, a->d.width), p->x), *hidden = capsule_hidden(a, p->side, x);
+    for (int64_t pass = 0; pass < p->passes; pass++) {
+        struct arena_mark mark = arena_mark(tape_arena(p->tape));
+        TRY(signal_check());
+        TRY(add_pass(p, row, n, pass, x, hidden));
+        arena_rewind(tape_arena(p->tape), mark);
+    }
+    return 0;
+}
+
+/* Aleatoric and epistemic variance of number i of the block. */
+static void variances(const struct predictor *p, int64_t i, double *aleatoric, double *epistemic)
+{
+    double m = (double)p->passes, mean = p->sum[SUM_MEAN][i] / m, var = p->sum[SUM_VAR][i] / m;
+    double of_mean = fmax(0, p->sum[SUM_MEAN2][i] / m - mean * mean);
+    *aleatoric = var;
+    *epistemic = of_mean;
+    if (!p->a->d.released)
+        return;
+    double of_var = fmax(0, p->sum[SUM_VAR2][i] / m - var * var), unbiased = m > 1 ? m / (m - 1) : 0;
+    *aleatoric = ggd_released_variance(p->sum[SUM_INVERSE][i] / m, p->sum[SUM_SHAPE][i] / m);
+    *epistemic = unbiased * sqrt(of_var) * sqrt(of_mean);
+}
+
+static void put_scalars(const struct predictor *p, int64_t row, int64_t n, double *scalar,
+                        const struct predict_more *more)
+{
+    int64_t d = p->a->d.width;
+    double unit = p->a->d.unit / (double)d;
+    for (int64_t i = 0; i < n; i++) {
+        double alea = 0, epi = 0, logs = 0;
+        for (int64_t j = 0; j < d; j++) {
+            double a, e;
+            variances(p, i * d + j, &a, &e);
+            alea += a * unit;
+            epi += e * unit;
+            logs += log(fmax(a + e, 1e-300) * p->a->d.unit) / (double)d;
+        }
+        scalar[row + i] = alea + epi;
+        if (more->aleatoric)
+            more->aleatoric[row + i] = alea;
+        if (more->epistemic)
+            more->epistemic[row + i] = epi;
+        if (more->total)
+            more->total[row + i] = alea + epi;
+        if (more->log_variance)
+            more->log_variance[row + i] = logs;
+    }
+}
+
+static void put_dimensions(const struct predictor *p, int64_t row, int64_t n, const struct predict_more *more)
+{
+    const struct adapter *a = p->a;
+    int64_t d = a->d.width;
+    double s = p->side == SIDE_TEXT ? a->d.text_scale : a->d.image_scale, m = (double)p->passes;
+    const float *z = (p->side == SIDE_TEXT ? p->s->text.x : p->s->image.x) + row * d;
+    for (int64_t i = 0; i < n; i++) {
+        double dot = 0, mm = 0, zz = 0;
+        for (int64_t j = 0; j < d; j++) {
+            int64_t k = i * d + j, at = (row + i) * d + j;
+            double mean = (p->first[k] + p->sum[SUM_MEAN][k] / m) / s + a->mean[p->side][j];
+            double inverse = p->sum[SUM_INVERSE][k] / m;
+            if (more->mean)
+                more->mean[at] = (float)mean;
+            if (more->scale)
+                more->scale[at] = (float)(1 / (fmax(inverse, 1e-4) * s));
+            if (more->shape)
+                more->shape[at] = (float)(p->sum[SUM_SHAPE][k] / m);
+            dot += mean * (double)z[k];
+            mm += mean * mean;
+            zz += (double)z[k] * (double)z[k];
+        }
+        if (more->fidelity)
+            more->fidelity[row + i] = mm > 0 && zz > 0 ? dot / (sqrt(mm) * sqrt(zz)) : 0;
+    }
+}
+
+static int open_predictor(struct predictor *p, const struct predict_opt *o)
+{
+    const struct design *d = &p->a->d;
+    size_t n = (size_t)BLOCK * (size_t)d->width;
+    p->dropout = o->dropout >= 0 ? o->dropout : d->released ? 0.3 : d->dropout;
+    if (p->dropout > 0.95)
+        FAIL(ERR_USAGE, "dropout is %g, expected 0 to 0.95", p->dropout);
+    p->passes = p->dropout > 0 ? (o->passes > 0 ? o->passes : 15) : 1;
+    p->seed = o->seed;
+    p->first = mem_calloc(n, sizeof(double));
+    p->sum[0] = mem_calloc(n, N_SUMS * sizeof(double));
+    p->x = mem_calloc(n, dtype_size(p->a->engine->real));
+    if (!p->first || !p->sum[0] || !p->x)
+        return ERR_MEMORY;
+    for (int k = 1; k < N_SUMS; k++)
+        p->sum[k] = p->sum[0] + (size_t)k * n;
+    return tape_open(&p->tape, p->a->engine, &(struct tape_opt){.record = false});
+}
+
+int adapt_predict(struct adapter *a, const struct set *s, int side, const struct predict_opt *o, double *scalar,
+                  const struct predict_more *more)
+{
+    struct predictor p = {.a = a, .s = s, .side = side};
+    const struct predict_more none = {0};
+    int64_t n = side == SIDE_TEXT ? s->text.n : s->image.n;
+    TRY(adapter_check_set(a, s, o->force));
+    TRY(vectors_check(s));
+    int rc = open_predictor(&p, o);
+    for (int64_t row = 0; row < n && rc == 0; row += BLOCK) {
+        int64_t rows = n - row < BLOCK ? n - row : BLOCK;
+        rc = run_block(&p, row, rows);
+        if (rc == 0)
+            put_scalars(&p, row, rows, scalar, more ? more : &none);
+        if (rc == 0 && more)
+            put_dimensions(&p, row, rows, more);
+    }
+    tape_close(&p.tape);
+    mem_free(p.x);
+    mem_free(p.first);
+    mem_free(p.sum[0]);
+    return rc;
+}

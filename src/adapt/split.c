@@ -1,0 +1,139 @@
+/* adapt/split.c: which pairs train and which judge. By lists of picture rows, by a column of the pictures' table, or a
+ * share drawn at random. The share is drawn over connected groups: pairs that share a picture or a text stay on one
+ * side, or the adapter would be judged on vectors it has seen. */
+#include "adapt/adapter.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+void split_free(struct split *p)
+{
+    mem_free(p->train);
+    mem_free(p->validation);
+    memset(p, 0, sizeof *p);
+}
+
+/* ---- groups ---- */
+
+static int64_t root_of(int64_t *parent, int64_t i)
+{
+    while (parent[i] != i)
+        i = parent[i] = parent[parent[i]];
+    return i;
+}
+
+/* where [n_pairs]: 1 for pairs that judge. Whole groups are taken in a random order until the share is reached. */
+static int draw_share(uint8_t *where, const struct set *s, double share, uint64_t seed)
+{
+    int64_t n = s->image.n + s->text.n, wanted = (int64_t)(share * (double)s->n_pairs + 0.5), taken = 0;
+    if (wanted == 0)
+        return 0;
+    int64_t *parent = mem_calloc((size_t)n, 4 * sizeof *parent);
+    if (!parent)
+        return ERR_MEMORY;
+    int64_t *size = parent + n, *order = size + n, *chosen = order + n, groups = 0;
+    for (int64_t i = 0; i < n; i++)
+        parent[i] = i;
+    for (int64_t k = 0; k < s->n_pairs; k++)
+        parent[root_of(parent, s->pairs[k].image)] = root_of(parent, s->image.n + s->pairs[k].text);
+    for (int64_t k = 0; k < s->n_pairs; k++)
+        size[root_of(parent, s->pairs[k].image)]++;
+    for (int64_t i = 0; i < n; i++)
+        if (size[i])
+            order[groups++] = i;
+    struct rng r = rng_stream(seed, RNG_SHUFFLE, 0, UINT64_MAX);
+    rng_shuffle(&r, order, groups);
+    for (int64_t g = 0; g < groups && taken < wanted; g++)
+        if (taken + size[order[g]] <= wanted + size[order[g]] / 2) {
+            chosen[order[g]] = 1;
+            taken += size[order[g]];
+        }
+    for (int64_t k = 0; k < s->n_pairs; k++)
+        where[k] = chosen[root_of(parent, s->pairs[k].image)] ? 1 : 0;
+    mem_free(parent);
+    return 0;
+}
+
+/* ---- lists and columns ---- */
+
+/* Marks the picture rows of a list, one a line (or a column image_row). */
+static int mark_rows(uint8_t *marks, uint8_t mark, int64_t n, const char *path)
+{
+    struct table t;
+    TRY(table_read_with(&t, path, &(struct table_opt){.sep = ',', .numbered = "image_row"}));
+    int col = table_col(&t, "image_row"), rc = 0;
+    for (int64_t i = 0; i < t.n_rows && rc == 0; i++) {
+        int64_t row;
+        rc = table_int(&t, i, col < 0 ? 0 : col, 0, n - 1, &row);
+        if (rc == 0 && marks[row] && marks[row] != mark)
+            rc = err_set(ERR_DATA, "%s: picture row %" PRId64 " is in the other list too", path, row);
+        if (rc == 0)
+            marks[row] = mark;
+    }
+    table_free(&t);
+    return rc;
+}
+
+static int mark_column(uint8_t *marks, const struct set *s, const char *name)
+{
+    static const char *const judge[] = {"validation", "val", "valid", "dev"};
+    int col = s->image.has_meta ? table_col(&s->image.meta, name) : -1;
+    if (col < 0)
+        FAIL(ERR_USAGE, "option --split-column: the pictures of set \"%s\" have no column \"%s\"", s->path, name);
+    for (int64_t i = 0; i < s->image.n; i++) {
+        const char *value = table_cell(&s->image.meta, i, col);
+        marks[i] = !strcmp(value, "train") || !strcmp(value, "restval") ? 1 : 0;
+        for (size_t k = 0; k < ARRAY_LEN(judge); k++)
+            if (!strcmp(value, judge[k]))
+                marks[i] = 2;
+    }
+    return 0;
+}
+
+/* where: 0 trains, 1 judges, 2 is left out */
+static int choose(uint8_t *where, const struct set *s, const struct adapt_opt *o)
+{
+    if (!o->train_rows && !o->split_column) {
+        if (o->validation_rows)
+            FAIL(ERR_USAGE, "option --validation-rows needs --train-rows, or nothing would be trained on");
+        return draw_share(where, s, o->validation_share, (uint64_t)o->seed);
+    }
+    uint8_t *marks = mem_calloc((size_t)s->image.n + 1, 1);
+    if (!marks)
+        return ERR_MEMORY;
+    int rc = o->train_rows ? mark_rows(marks, 1, s->image.n, o->train_rows) : mark_column(marks, s, o->split_column);
+    if (rc == 0 && o->train_rows && o->validation_rows)
+        rc = mark_rows(marks, 2, s->image.n, o->validation_rows);
+    for (int64_t k = 0; k < s->n_pairs && rc == 0; k++) {
+        uint8_t mark = marks[s->pairs[k].image];
+        where[k] = mark == 1 ? 0 : mark == 2 ? 1 : 2;
+    }
+    mem_free(marks);
+    return rc;
+}
+
+int split_make(struct split *p, const struct set *s, const struct adapt_opt *o)
+{
+    memset(p, 0, sizeof *p);
+    if (s->n_pairs == 0)
+        FAIL(ERR_DATA, "set \"%s\" has no pairs: an adapter learns from a picture and a text that belong together",
+             s->path);
+    uint8_t *where = mem_calloc((size_t)s->n_pairs, 1);
+    p->train = mem_calloc((size_t)s->n_pairs, sizeof *p->train);
+    p->validation = mem_calloc((size_t)s->n_pairs, sizeof *p->validation);
+    int rc = where && p->train && p->validation ? choose(where, s, o) : ERR_MEMORY;
+    for (int64_t k = 0; k < s->n_pairs && rc == 0; k++) {
+        if (where[k] == 0)
+            p->train[p->n_train++] = s->pairs[k];
+        else if (where[k] == 1)
+            p->validation[p->n_validation++] = s->pairs[k];
+    }
+    mem_free(where);
+    if (rc == 0 && p->n_train == 0)
+        rc =
+            err_set(ERR_USAGE, "no pair of set \"%s\" is left to train on (%" PRId64 " pairs, %" PRId64 " to judge by)",
+                    s->path, s->n_pairs, p->n_validation);
+    if (rc < 0)
+        split_free(p);
+    return rc;
+}

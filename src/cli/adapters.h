@@ -1,0 +1,16 @@
+/* cli/adapters.h: what the commands around adapters share. */
+#ifndef CLI_ADAPTERS_H
+#define CLI_ADAPTERS_H
+
+#include "adapt/adapt.h"
+#include "cli/cli.h"
+
+/* The words ADAPTER [SET] of a command, the set in one of its two forms (struct set_opt). */
+int adapters_open(struct cli *c, const struct set_opt *set, const struct engine_opt *engine, struct adapter **a,
+                  struct set **s);
+/* What names a row of a side: path, id or caption; "" when the set has no table. */
+const char *adapters_row_name(const struct set *s, int side, int64_t row);
+/* --side and --row of a command. */
+int adapters_row(const struct set *s, const char *side, int64_t row, int *which);
+
+#endif

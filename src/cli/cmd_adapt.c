@@ -1,0 +1,89 @@
+/* cli/cmd_adapt.c: a distribution in place of each vector: fits an adapter to the pairs of a set. */
+#include "cli/adapters.h"
+
+#include <math.h>
+#include <string.h>
+
+struct adapt_cmd {
+    const char *on, *out;
+    bool force;
+    struct set_opt set;
+    struct engine_opt engine;
+    struct adapt_opt adapt;
+};
+#define F(field) offsetof(struct adapt_cmd, field)
+static const struct opt options[] = {
+    PATH_OPTION("on", struct adapt_cmd, on, "SET", "the set whose pairs are learned from"),
+    SET_OPTIONS(struct adapt_cmd, set),
+    PATH_OPTION("out", struct adapt_cmd, out, "ADAPTER",
+                "the folder to write: adapter.json, adapter.safetensors, run.jsonl"),
+    FORCE_OPTION(struct adapt_cmd, force),
+    ENGINE_OPTIONS(struct adapt_cmd, engine),
+    {0},
+};
+#undef F
+
+static int open_set(struct cli *c, const struct adapt_cmd *o, struct set **s)
+{
+    if (!o->on)
+        return cli_set(c, &o->set, s);
+    TRY(cli_words(c, 0, 0, ""));
+    if (o->set.images || o->set.texts || o->set.pairs)
+        FAIL(ERR_USAGE, "--on names a set, --images and --texts stand in its place: give one of them");
+    return set_open(s, o->on);
+}
+
+static int report(const struct cli *c, const struct adapt_cmd *o, const struct adapt_result *r)
+{
+    if (c->json) {
+        json_t *j = json_pack("{s:o, s:I, s:f, s:o, s:I, s:I, s:s, s:s}", "final_loss", json_number(r->final_loss),
+                              "steps", (json_int_t)r->steps, "seconds", r->seconds, "validation",
+                              json_number(r->validation), "pairs", (json_int_t)r->n_train, "validation_pairs",
+                              (json_int_t)r->n_validation, "method", o->adapt.method, "out", o->out);
+        if (j && isfinite(r->validation))
+            json_object_set_new(j, "best_epoch", json_integer(r->best_epoch));
+        return cli_put_json(j);
+    }
+    printf("pairs             %lld, %lld to judge by\n", (long long)r->n_train, (long long)r->n_validation);
+    printf("steps             %lld in %.1f s\nfinal loss        %.6g\n", (long long)r->steps, r->seconds,
+           r->final_loss);
+    if (isfinite(r->validation))
+        printf("validation        %.6g (epoch %lld, kept)\n", r->validation, (long long)r->best_epoch);
+    printf("adapter           %s\n", o->out);
+    return 0;
+}
+
+static int run(struct cli *c)
+{
+    const struct adapt_cmd *o = c->opt;
+    const struct engine *e;
+    struct adapt_result r;
+    struct set *s = NULL;
+    bool low;
+    TRY(cli_need(c, o->out, "--out"));
+    TRY(cli_engine(&o->engine, &e, &low));
+    if (low)
+        FAIL(ERR_USAGE, "option --dtype is bf16: adapters are trained in f32");
+    TRY(open_set(c, o, &s));
+    int rc = adapt_fit(s, &o->adapt, e, o->out, o->force, &r);
+    if (rc == 0)
+        rc = report(c, o, &r);
+    set_close(&s);
+    return rc;
+}
+
+const struct command command_adapt = {
+    .name = "adapt",
+    .summary = "fit distributions in place of a set's vectors (ProbVLM, PFE, PCME, PCME++)",
+    .usage = "(--on SET | --images A.npy --texts B.npy [--pairs P.csv]) --out ADAPTER",
+    .notes =
+        "What the methods are, and what of the published code is repeated by --released: docs/methods/probvlm.md.\n"
+        "Ctrl-C leaves nothing behind.\n",
+    .example = "meridian adapt --on train-set --method probvlm --out adapter",
+    .options = options,
+    .size = sizeof(struct adapt_cmd),
+    .more = adapt_options,
+    .more_at = offsetof(struct adapt_cmd, adapt),
+    .computes = true,
+    .run = run,
+};

@@ -1,0 +1,176 @@
+/* cli/cmd_predict.c: the uncertainty of every row of a set, as an adapter sees it. */
+#include "cli/adapters.h"
+
+#include <math.h>
+#include <string.h>
+
+struct predict_cmd {
+    const char *out, *arrays;
+    int64_t passes, seed;
+    double dropout;
+    bool force;
+    struct set_opt set;
+    struct engine_opt engine;
+};
+#define F(field) offsetof(struct predict_cmd, field)
+static const struct opt options[] = {
+    PATH_OPTION("out", struct predict_cmd, out, "FILE.csv", "the table to write, one line a row and side"),
+    PATH_OPTION("arrays", struct predict_cmd, arrays, "DIR",
+                "also write image_mean.npy, image_scale.npy, image_shape.npy, and the same of texts"),
+    {"passes", 0, OPT_INT, F(passes), "15", 1, 100000, NULL, "N", "passes with dropout"},
+    {"dropout", 0, OPT_REAL, F(dropout), "-1", -1, 0.95, NULL, "X", "of these; -1: as trained (released: 0.3)"},
+    SEED_OPTION(struct predict_cmd, seed),
+    SET_OPTIONS(struct predict_cmd, set),
+    FORCE_OPTION(struct predict_cmd, force),
+    ENGINE_OPTIONS(struct predict_cmd, engine),
+    {0},
+};
+#undef F
+
+static const char *const side_names[2] = {"image", "text"};
+
+struct columns {
+    int64_t n;
+    double *scalar;
+    struct predict_more more;
+};
+
+static int allocate(struct columns *k, int64_t n, int64_t width, bool arrays)
+{
+    size_t rows = (size_t)n + 1;
+    k->n = n;
+    k->scalar = mem_calloc(rows, 5 * sizeof(double));
+    if (!k->scalar)
+        return ERR_MEMORY;
+    k->more.aleatoric = k->scalar + rows;
+    k->more.epistemic = k->more.aleatoric + rows;
+    k->more.log_variance = k->more.epistemic + rows;
+    k->more.fidelity = k->more.log_variance + rows;
+    if (!arrays)
+        return 0;
+    k->more.mean = mem_calloc(rows, (size_t)width * sizeof(float));
+    k->more.scale = mem_calloc(rows, (size_t)width * sizeof(float));
+    k->more.shape = mem_calloc(rows, (size_t)width * sizeof(float));
+    return k->more.mean && k->more.scale && k->more.shape ? 0 : ERR_MEMORY;
+}
+
+static void release(struct columns *k)
+{
+    mem_free(k->scalar);
+    mem_free(k->more.mean);
+    mem_free(k->more.scale);
+    mem_free(k->more.shape);
+}
+
+static int write_arrays(const char *dir, int side, const struct columns *k, int64_t width)
+{
+    const char *const names[3] = {"mean", "scale", "shape"};
+    const float *const data[3] = {k->more.mean, k->more.scale, k->more.shape};
+    const int64_t shape[2] = {k->n, width};
+    for (int i = 0; i < 3; i++) {
+        char name[64], path[2048];
+        snprintf(name, sizeof name, "%s_%s.npy", side_names[side], names[i]);
+        TRY(path_join(path, sizeof path, dir, name));
+        TRY(npy_write(path, DT_F32, 2, shape, data[i]));
+    }
+    return 0;
+}
+
+static int write_table(const char *path, const struct set *s, const struct columns k[2])
+{
+    struct atomic_file *f;
+    struct str line = {0};
+    TRY(atomic_open(&f, path));
+    int rc = atomic_printf(f, "side,row,uncertainty,aleatoric,epistemic,total,log_variance,fidelity,name\n");
+    for (int side = 0; side < 2; side++)
+        for (int64_t i = 0; i < k[side].n && rc == 0; i++) {
+            const struct predict_more *m = &k[side].more;
+            str_clear(&line);
+            str_add(&line, "%s,%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,", side_names[side], (long long)i, k[side].scalar[i],
+                    m->aleatoric[i], m->epistemic[i], m->aleatoric[i] + m->epistemic[i], m->log_variance[i],
+                    m->fidelity[i]);
+            str_add_csv(&line, adapters_row_name(s, side, i), ',');
+            str_add_c(&line, '\n');
+            rc = line.failed ? ERR_MEMORY : atomic_write(f, line.s, line.n);
+        }
+    str_free(&line);
+    if (rc == 0)
+        return atomic_commit(&f);
+    atomic_abort(&f);
+    return rc;
+}
+
+static double mean_of(const double *x, int64_t n)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < n; i++)
+        sum += x[i] / (double)n;
+    return n ? sum : (double)NAN;
+}
+
+static int report(const struct cli *c, const struct predict_cmd *o, const struct adapter *a, const struct columns k[2])
+{
+    if (!c->json) {
+        printf("%-7s %8s  %-12s %-12s %-12s %s\n", "", "rows", "uncertainty", "aleatoric", "epistemic", "fidelity");
+        for (int side = 0; side < 2; side++)
+            printf("%-7s %8lld  %-12.6g %-12.6g %-12.6g %.4f\n", side_names[side], (long long)k[side].n,
+                   mean_of(k[side].scalar, k[side].n), mean_of(k[side].more.aleatoric, k[side].n),
+                   mean_of(k[side].more.epistemic, k[side].n), mean_of(k[side].more.fidelity, k[side].n));
+        printf("[means over the rows] table %s\n", o->out);
+        return 0;
+    }
+    json_t *j = json_pack("{s:s, s:s}", "method", adapt_method(a), "out", o->out);
+    for (int side = 0; j && side < 2; side++)
+        json_object_set_new(j, side_names[side],
+                            json_pack("{s:I, s:o, s:o, s:o, s:o}", "rows", (json_int_t)k[side].n, "uncertainty",
+                                      json_number(mean_of(k[side].scalar, k[side].n)), "aleatoric",
+                                      json_number(mean_of(k[side].more.aleatoric, k[side].n)), "epistemic",
+                                      json_number(mean_of(k[side].more.epistemic, k[side].n)), "fidelity",
+                                      json_number(mean_of(k[side].more.fidelity, k[side].n))));
+    return cli_put_json(j);
+}
+
+static int run(struct cli *c)
+{
+    const struct predict_cmd *o = c->opt;
+    struct adapter *a = NULL;
+    struct set *s = NULL;
+    struct columns k[2] = {{0}, {0}};
+    struct predict_opt p = {.passes = o->passes, .dropout = o->dropout, .seed = (uint64_t)o->seed, .force = o->force};
+    TRY(cli_need(c, o->out, "--out"));
+    TRY(path_check_output(o->out, o->force));
+    TRY(adapters_open(c, &o->set, &o->engine, &a, &s));
+    int rc = o->arrays ? path_make_dirs(o->arrays) : 0;
+    for (int side = 0; side < 2 && rc == 0; side++) {
+        rc = allocate(&k[side], side == SIDE_TEXT ? s->text.n : s->image.n, s->width, o->arrays != NULL);
+        if (rc == 0)
+            rc = adapt_predict(a, s, side, &p, k[side].scalar, &k[side].more);
+        if (rc == 0 && o->arrays)
+            rc = write_arrays(o->arrays, side, &k[side], s->width);
+    }
+    if (rc == 0)
+        rc = write_table(o->out, s, k);
+    if (rc == 0)
+        rc = report(c, o, a, k);
+    release(&k[0]);
+    release(&k[1]);
+    set_close(&s);
+    adapt_close(&a);
+    return rc;
+}
+
+const struct command command_predict = {
+    .name = "predict",
+    .summary = "an adapter's uncertainty of every row of a set",
+    .usage = "ADAPTER (SET | --images A.npy --texts B.npy) --out FILE.csv",
+    .notes = "uncertainty is the total variance, the mean over the dimensions; 1 is the spread of the training vectors "
+             "about "
+             "their mean.\nfidelity is the cosine of the distribution's mean with the vector. An adapter of another "
+             "model is "
+             "refused (exit 3);\n--force takes it.\n",
+    .example = "meridian predict adapter test-set --out uncertainty.csv",
+    .options = options,
+    .size = sizeof(struct predict_cmd),
+    .computes = true,
+    .run = run,
+};

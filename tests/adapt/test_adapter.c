@@ -1,0 +1,374 @@
+/* tests/adapt/test_adapter.c: fitting, the folder, prediction, draws and likelihoods, on sets made here: what is
+ * planted is found, runs repeat, other models' sets are refused, and no finite vector makes a NaN. */
+#include "adapt/adapter.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char root[256];
+static const struct engine *engine;
+
+static const char *at(const char *name)
+{
+    static char path[4][600];
+    static int turn;
+    turn = (turn + 1) % 4;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", root, name);
+    return path[turn];
+}
+
+static int make_root(void **state UNUSED)
+{
+    const char *base = getenv("TMPDIR");
+    snprintf(root, sizeof root, "%s/meridian-adapt-XXXXXX", base ? base : "/tmp");
+    return mkdtemp(root) && engine_open(&engine, "cpu", 1) == 0 ? 0 : -1;
+}
+
+static int drop_root(void **state UNUSED)
+{
+    return path_remove_tree(root);
+}
+
+/* ---- a set in memory ---- */
+
+struct made {
+    struct set s;
+    float *x, *y;
+    struct set_pair *pairs;
+};
+
+static void make(struct made *m, int64_t n, int64_t d)
+{
+    memset(m, 0, sizeof *m);
+    m->x = mem_calloc((size_t)(n * d), sizeof(float));
+    m->y = mem_calloc((size_t)(n * d), sizeof(float));
+    m->pairs = mem_calloc((size_t)n, sizeof *m->pairs);
+    assert_true(m->x && m->y && m->pairs);
+    for (int64_t i = 0; i < n; i++)
+        m->pairs[i] = (struct set_pair){i, i};
+    m->s = (struct set){.path = root,
+                        .width = d,
+                        .image = {.n = n, .x = m->x},
+                        .text = {.n = n, .x = m->y},
+                        .n_pairs = n,
+                        .pairs = m->pairs,
+                        .model = "tiny",
+                        .fingerprint = "abc",
+                        .data = "",
+                        .protocol = ""};
+}
+
+static void drop(struct made *m)
+{
+    mem_free(m->x);
+    mem_free(m->y);
+    mem_free(m->pairs);
+}
+
+/* Texts are pictures with noise; the noise is five times larger where the first number is positive. */
+static void plant(struct made *m, int64_t n, int64_t d, uint64_t seed)
+{
+    make(m, n, d);
+    struct rng r = rng_stream(seed, RNG_TEST, 0, 0);
+    for (int64_t i = 0; i < n; i++) {
+        double noise = 0;
+        for (int64_t j = 0; j < d; j++) {
+            double v = rng_normal(&r);
+            if (j == 0) {
+                v = v > 0 ? v + 2 : v - 2;
+                noise = v > 0 ? 0.5 : 0.1;
+            }
+            m->x[i * d + j] = (float)v;
+            m->y[i * d + j] = (float)(v + noise * rng_normal(&r));
+        }
+    }
+}
+
+static struct adapt_opt options(const char *method)
+{
+    struct adapt_opt o;
+    opt_defaults(adapt_options, &o);
+    o.method = method;
+    o.hidden = 16;
+    o.batch = 32;
+    o.epochs = 20;
+    o.lr = 3e-3;
+    return o;
+}
+
+static const char *const methods[] = {"probvlm", "pfe", "pcme", "pcmepp"};
+
+/* ---- what is planted is found ---- */
+
+static void finds_noise(void **state UNUSED)
+{
+    enum { N = 300, D = 8 };
+    struct made m;
+    plant(&m, N, D, 1);
+    for (size_t k = 0; k < ARRAY_LEN(methods); k++) {
+        struct adapter *a;
+        struct adapt_result r;
+        struct adapt_opt o = options(methods[k]);
+        double *u = mem_calloc(N, sizeof *u), quiet = 0, loud = 0;
+        if (adapt_fit(&m.s, &o, engine, at(methods[k]), false, &r) < 0 ||
+            adapt_open_on(&a, at(methods[k]), engine) < 0 ||
+            adapt_predict(a, &m.s, SIDE_IMAGE, &(struct predict_opt){.dropout = -1}, u, NULL) < 0)
+            fail_msg("%s: %s", methods[k], err_text());
+        assert_string_equal(adapt_method(a), methods[k]);
+        assert_int_equal(r.n_train + r.n_validation, N);
+        assert_int_equal(r.steps, 20 * (r.n_train / 32));
+        assert_true(isfinite(r.final_loss) && isfinite(r.validation) && r.best_epoch >= 0);
+        for (int i = 0; i < N; i++)
+            *(m.x[i * D] > 0 ? &loud : &quiet) += log(u[i]) / N;
+        if (k < 2 && !(loud > quiet))
+            fail_msg("%s: log variance %g where it is noisy, %g where not", methods[k], loud, quiet);
+        mem_free(u);
+        adapt_close(&a);
+    }
+    drop(&m);
+}
+
+/* ---- the folder, repetition, refusals ---- */
+
+static void repeats(void **state UNUSED)
+{
+    enum { N = 70, D = 6 };
+    struct made m;
+    struct adapt_result r[2];
+    struct adapter *a[2];
+    double u[2][N];
+    float mean[2][N * D];
+    plant(&m, N, D, 2);
+    struct adapt_opt o = options("probvlm");
+    o.mean = "free";
+    for (int k = 0; k < 2; k++) {
+        struct predict_more more = {.mean = mean[k]};
+        assert_int_equal(adapt_fit(&m.s, &o, engine, at(k ? "again" : "once"), false, &r[k]), 0);
+        assert_int_equal(adapt_open_on(&a[k], at(k ? "again" : "once"), engine), 0);
+        assert_int_equal(
+            adapt_predict(a[k], &m.s, SIDE_TEXT, &(struct predict_opt){.dropout = -1, .seed = 5}, u[k], &more), 0);
+    }
+    assert_true(r[0].final_loss == r[1].final_loss);
+    assert_memory_equal(u[0], u[1], sizeof u[0]);
+    assert_memory_equal(mean[0], mean[1], sizeof mean[0]);
+    /* another seed draws other masks */
+    assert_int_equal(adapt_predict(a[1], &m.s, SIDE_TEXT, &(struct predict_opt){.dropout = 0.3, .seed = 6}, u[1], NULL),
+                     0);
+    assert_memory_not_equal(u[0], u[1], sizeof u[0]);
+    assert_int_equal(adapt_fit(&m.s, &o, engine, at("once"), false, &r[0]), ERR_EXISTS);
+    /* rows do not see each other: those of a shorter set are the same */
+    m.s.text.n = 3;
+    assert_int_equal(adapt_predict(a[1], &m.s, SIDE_TEXT, &(struct predict_opt){.dropout = -1, .seed = 5}, u[1], NULL),
+                     0);
+    for (int i = 0; i < 3; i++)
+        assert_true(fabs(u[0][i] / u[1][i] - 1) < 1e-4);
+    m.s.fingerprint = "def";
+    assert_int_equal(adapt_predict(a[0], &m.s, SIDE_TEXT, &(struct predict_opt){.dropout = -1}, u[0], NULL),
+                     ERR_MISMATCH);
+    assert_non_null(strstr(err_text(), "def"));
+    assert_non_null(strstr(err_text(), "abc"));
+    assert_int_equal(
+        adapt_predict(a[0], &m.s, SIDE_TEXT, &(struct predict_opt){.dropout = -1, .force = true}, u[0], NULL), 0);
+    m.s.width = 3;
+    assert_int_equal(
+        adapt_predict(a[0], &m.s, SIDE_TEXT, &(struct predict_opt){.dropout = -1, .force = true}, u[0], NULL),
+        ERR_MISMATCH);
+    adapt_close(&a[0]);
+    adapt_close(&a[1]);
+    drop(&m);
+}
+
+static void refuses(void **state UNUSED)
+{
+    struct made m;
+    struct adapt_result r;
+    struct adapter *a = NULL;
+    plant(&m, 20, 4, 3);
+    struct adapt_opt o = options("pfe");
+    o.released = true;
+    assert_int_equal(adapt_fit(&m.s, &o, engine, at("no"), false, &r), ERR_USAGE);
+    o = options("probvlm");
+    o.epochs = 0;
+    assert_int_equal(adapt_fit(&m.s, &o, engine, at("no"), false, &r), ERR_USAGE);
+    o = options("probvlm");
+    o.split_column = "split";
+    assert_int_equal(adapt_fit(&m.s, &o, engine, at("no"), false, &r), ERR_USAGE);
+    o = options("probvlm");
+    m.x[17] = NAN;
+    assert_int_equal(adapt_fit(&m.s, &o, engine, at("no"), false, &r), ERR_NONFINITE);
+    assert_non_null(strstr(err_text(), "row 4"));
+    m.x[17] = 0;
+    m.s.n_pairs = 0;
+    assert_int_equal(adapt_fit(&m.s, &o, engine, at("no"), false, &r), ERR_DATA);
+    assert_false(path_exists(at("no")));
+    assert_true(adapt_open_on(&a, at("no"), engine) < 0);
+    const char *bad = "{\"format\": \"meridian adapter\", \"version\": 1, \"method\": \"magic\", \"mean\": \"free\"}";
+    assert_int_equal(path_make_dirs(at("bad")), 0);
+    assert_int_equal(atomic_put(at("bad/adapter.json"), bad, strlen(bad)), 0);
+    assert_int_equal(adapt_open_on(&a, at("bad"), engine), ERR_DATA);
+    assert_non_null(strstr(err_text(), "magic"));
+    drop(&m);
+}
+
+/* ---- the split ---- */
+
+static void splits(void **state UNUSED)
+{
+    struct made m;
+    struct split p;
+    make(&m, 60, 2);
+    for (int i = 0; i < 60; i++) /* five captions a picture */
+        m.pairs[i] = (struct set_pair){i / 5, i};
+    struct adapt_opt o = options("probvlm");
+    o.validation_share = 0.25;
+    assert_int_equal(split_make(&p, &m.s, &o), 0);
+    assert_int_equal(p.n_validation, 15);
+    assert_int_equal(p.n_train, 45);
+    for (int64_t i = 0; i < p.n_validation; i++)
+        for (int64_t k = 0; k < p.n_train; k++)
+            assert_true(p.validation[i].image != p.train[k].image);
+    split_free(&p);
+    assert_int_equal(atomic_put(at("train.txt"), "3\n4\n0\n", 6), 0);
+    assert_int_equal(atomic_put(at("val.txt"), "7\n", 2), 0);
+    o.train_rows = at("train.txt");
+    o.validation_rows = at("val.txt");
+    assert_int_equal(split_make(&p, &m.s, &o), 0);
+    assert_int_equal(p.n_train, 15);
+    assert_int_equal(p.n_validation, 5);
+    assert_int_equal(p.validation[0].image, 7);
+    split_free(&p);
+    o.validation_rows = o.train_rows;
+    assert_int_equal(split_make(&p, &m.s, &o), ERR_DATA);
+    assert_int_equal(atomic_put(at("val.txt"), "99\n", 3), 0);
+    o.validation_rows = at("val.txt");
+    assert_int_equal(split_make(&p, &m.s, &o), ERR_DATA);
+    drop(&m);
+}
+
+/* ---- no NaN ---- */
+
+static void whole_life(struct made *m, const char *what, const char *method, bool released)
+{
+    struct adapt_opt o = options(method);
+    struct adapt_result r;
+    struct adapter *a;
+    int64_t n = m->s.image.n, d = m->s.width;
+    double *u = mem_calloc((size_t)n, 2 * sizeof *u);
+    float *x = mem_calloc((size_t)(4 * d), sizeof *x);
+    o.released = released;
+    o.epochs = 2;
+    o.batch = 8;
+    if (adapt_fit(&m->s, &o, engine, at("life"), true, &r) < 0 || adapt_open_on(&a, at("life"), engine) < 0)
+        fail_msg("%s, %s: %s", what, method, err_text());
+    assert_true(isfinite(r.final_loss));
+    for (int side = 0; side < 2; side++) {
+        struct predict_more more = {.log_variance = u + n};
+        assert_int_equal(adapt_predict(a, &m->s, side, &(struct predict_opt){.dropout = -1, .passes = 3}, u, &more), 0);
+        for (int64_t i = 0; i < 2 * n; i++)
+            if (!isfinite(u[i]))
+                fail_msg("%s, %s: uncertainty %g", what, method, u[i]);
+        assert_int_equal(adapt_likelihood(a, &m->s, side, 0, u), 0);
+        for (int64_t i = 0; i < n; i++)
+            if (!isfinite(u[i]))
+                fail_msg("%s, %s: log-likelihood %g", what, method, u[i]);
+        assert_int_equal(adapt_sample(a, &m->s, side, 0, 4, side ? "near" : "tail", 1, x), 0);
+        for (int64_t i = 0; i < 4 * d; i++)
+            assert_true(isfinite(x[i]));
+    }
+    adapt_close(&a);
+    mem_free(u);
+    mem_free(x);
+}
+
+static void lives(struct made *m, const char *what)
+{
+    for (size_t k = 0; k < ARRAY_LEN(methods); k++)
+        whole_life(m, what, methods[k], false);
+    whole_life(m, what, "probvlm", true);
+    drop(m);
+}
+
+static void no_nan(void **state UNUSED)
+{
+    struct made m;
+    make(&m, 20, 5);
+    lives(&m, "zeros");
+    plant(&m, 20, 5, 4);
+    memset(m.x, 0, 5 * sizeof(float));
+    memcpy(m.y + 5, m.y, 5 * sizeof(float));
+    lives(&m, "a zero row and duplicates");
+    plant(&m, 1, 5, 5);
+    lives(&m, "one row");
+    plant(&m, 20, 1, 6);
+    lives(&m, "width 1");
+    plant(&m, 20, 5, 7);
+    for (int i = 0; i < 20; i++)
+        m.x[i * 5 + 2] = m.y[i * 5 + 3] = 7;
+    lives(&m, "constant columns");
+    plant(&m, 20, 5, 8);
+    for (int i = 0; i < 100; i++) {
+        m.x[i] *= i % 3 ? 1e30F : 1e-30F;
+        m.y[i] *= i % 7 ? 1e-38F : 1e36F;
+    }
+    lives(&m, "1e30");
+}
+
+/* ---- draws and likelihoods ---- */
+
+static void draws(void **state UNUSED)
+{
+    enum { N = 120, D = 8, K = 200 };
+    struct made m;
+    struct adapter *a;
+    struct adapt_result r;
+    static const char *const regions[] = {"near", "all", "tail"};
+    double spread[3] = {0}, l[N];
+    float *x = mem_calloc(K * D, sizeof *x), mean[N * D];
+    plant(&m, N, D, 9);
+    struct adapt_opt o = options("probvlm");
+    o.mean = "fixed";
+    assert_int_equal(adapt_fit(&m.s, &o, engine, at("draws"), false, &r), 0);
+    assert_int_equal(adapt_open_on(&a, at("draws"), engine), 0);
+    for (int k = 0; k < 3; k++) {
+        assert_int_equal(adapt_sample(a, &m.s, SIDE_IMAGE, 5, K, regions[k], 3, x), 0);
+        for (int i = 0; i < K; i++) {
+            double norm = sqrt(space_dot(x + i * D, x + i * D, D)), own = space_dot(m.x + 5 * D, m.x + 5 * D, D);
+            assert_true(fabs(norm - 1) < 1e-5);
+            spread[k] += 1 - space_dot(x + i * D, m.x + 5 * D, D) / sqrt(own);
+        }
+    }
+    assert_true(spread[0] < spread[1] && spread[1] < spread[2]);
+    /* an item's own text is among the likeliest, on average far before the middle */
+    int64_t before = 0;
+    for (int row = 0; row < N; row++) {
+        assert_int_equal(adapt_likelihood(a, &m.s, SIDE_IMAGE, row, l), 0);
+        for (int i = 0; i < N; i++)
+            before += l[i] > l[row];
+    }
+    assert_true(before < N * N / 10);
+    /* a fixed mean is the vector itself */
+    struct predict_more more = {.mean = mean};
+    assert_int_equal(adapt_predict(a, &m.s, SIDE_IMAGE, &(struct predict_opt){.dropout = -1}, l, &more), 0);
+    double norm = sqrt(space_dot(m.x, m.x, D));
+    for (int j = 0; j < D; j++)
+        assert_true(fabs((double)mean[j] - (double)m.x[j] / norm) < 1e-5);
+    assert_int_equal(adapt_likelihood(a, &m.s, SIDE_IMAGE, N, l), ERR_USAGE);
+    adapt_close(&a);
+    mem_free(x);
+    drop(&m);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(finds_noise), cmocka_unit_test(repeats), cmocka_unit_test(refuses),
+        cmocka_unit_test(splits),      cmocka_unit_test(no_nan),  cmocka_unit_test(draws),
+    };
+    return cmocka_run_group_tests_name("adapter", tests, make_root, drop_root);
+}

@@ -1,0 +1,167 @@
+/* tests/adapt/test_capsule.c: ProbVLM's network, its released loss, every gradient and ten steps of Adam against the
+ * authors' code (golden/probvlm_tiny). */
+#include "adapt/adapter.h"
+#include "train/train.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+static char folder[1024];
+
+static const char *at(const char *name)
+{
+    static char path[2][1200];
+    static int turn;
+    turn = !turn;
+    snprintf(path[turn], sizeof path[turn], "%s/%s", folder, name);
+    return path[turn];
+}
+
+static int find_golden(void **state UNUSED)
+{
+    const char *base = getenv("MERIDIAN_SHARED");
+    snprintf(folder, sizeof folder, "%s/golden/probvlm_tiny", base ? base : "");
+    return 0;
+}
+
+static void close_to(const struct st_file *f, const char *name, const void *x, enum dtype real, double bar)
+{
+    const struct st_tensor *t = st_find(f, name);
+    if (!t)
+        fail_msg("golden tensor %s is missing", name);
+    double top = 1e-6, worst = 0;
+    size_t n = t->n_bytes / dtype_size(t->dtype);
+    for (int turn = 0; turn < 2; turn++)
+        for (size_t i = 0; i < n; i++) {
+            double want = t->dtype == DT_F64 ? ((const double *)t->data)[i] : (double)((const float *)t->data)[i];
+            double got = real == DT_F64 ? ((const double *)x)[i] : (double)((const float *)x)[i];
+            if (turn)
+                worst = fabs(got - want) / top > worst || isnan(got) ? fabs(got - want) / top : worst;
+            else
+                top = fmax(top, fabs(want));
+        }
+    if (!(worst <= bar))
+        fail_msg("%s: off by %.3g of the largest, at most %.1g", name, worst, bar);
+}
+
+static struct tensor *input(struct tape *t, const struct st_file *f, const char *name)
+{
+    const struct st_tensor *s = st_find(f, name);
+    struct tensor *x = s ? t_new(t, s->n_dims, s->shape) : NULL;
+    assert_non_null(x);
+    assert_int_equal(dtype_convert(tape_engine(t)->real, x->data, s->dtype, s->data, (size_t)x->n), 0);
+    return x;
+}
+
+static double movement(const struct adapter *a, const struct param *q, const void *before)
+{
+    double sum = 0;
+    for (int64_t i = 0; i < q->n; i++) {
+        double d = a->params.real == DT_F64
+                       ? ((double *)params_data(&a->params, q))[i] - ((const double *)before)[q->at + i]
+                       : (double)((float *)params_data(&a->params, q))[i] - (double)((const float *)before)[q->at + i];
+        sum += d * d;
+    }
+    return sqrt(sum);
+}
+
+static void ten_steps(struct adapter *a, struct tape *t, struct st_file *in, const struct adapt_opt *o, double bar)
+{
+    json_t *train;
+    struct optimizer adam;
+    struct optimizer_opt opt = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+    struct tensor *none[2] = {NULL, NULL};
+    assert_int_equal(json_read_file(&train, at("train.json")), 0);
+    assert_int_equal(optimizer_open(&adam, &a->params), 0);
+    size_t bytes = (size_t)a->params.n_slab * dtype_size(a->params.real);
+    void *before = mem_alloc(bytes);
+    memcpy(before, a->params.data, bytes);
+    for (int step = 0; step <= 10; step++) {
+        tape_reset(t);
+        params_zero_grad(&a->params);
+        struct tensor *loss =
+            fit_loss(a, o, input(t, in, "image_embedding"), input(t, in, "text_embedding"), none, NULL);
+        double want = json_number_value(json_array_get(json_object_get(train, "losses_float64"), (size_t)step));
+        assert_true(fabs(t_value(loss) / want - 1) < bar);
+        assert_int_equal(tape_backward(loss), 0);
+        if (step < 10)
+            optimizer_step(&adam, a->engine, &a->params, &opt, json_number_value(json_object_get(train, "lr")), 1);
+    }
+    for (int64_t k = 0; k < a->params.n; k++) {
+        const struct param *q = &a->params.v[k];
+        const json_t *row = json_object_get(json_object_get(train, "per_tensor"), q->path);
+        double want = json_number_value(json_object_get(row, "delta_l2"));
+        if (!(fabs(movement(a, q, before) - want) <= 1e-2 * want))
+            fail_msg("%s moved by %g, expected %g", q->path, movement(a, q, before), want);
+    }
+    mem_free(before);
+    optimizer_close(&adam);
+    json_decref(train);
+}
+
+static void check(const char *engine, double bar)
+{
+    const struct engine *e;
+    struct adapter *a;
+    struct tape *t;
+    struct st_file *in, *want, *grads, *weights;
+    struct ggd_side g[2];
+    struct tensor *log_var, *none[2] = {NULL, NULL};
+    struct design d = {.released = true, .width = 24, .hidden = 16, .image_scale = 1, .text_scale = 1, .unit = 1};
+    struct adapt_opt o = {.cross = "sum", .lambda = 0.1, .t1 = 1, .t2 = 0.05};
+    assert_int_equal(engine_open(&e, engine, 1), 0);
+    assert_int_equal(st_open(&in, at("inputs.safetensors")), 0);
+    assert_int_equal(st_open(&want, at("expected.safetensors")), 0);
+    assert_int_equal(st_open(&grads, at("gradients.safetensors")), 0);
+    assert_int_equal(st_open(&weights, at("model.safetensors")), 0);
+    assert_int_equal(adapter_make(&a, &d, e), 0);
+    struct weight_files w = {.n = 1, .v = &weights, .path = folder};
+    assert_int_equal(params_check(&a->params, &w), 0);
+    assert_int_equal(params_load(&a->params, &w, false), 0);
+    assert_int_equal(params_want_grad(&a->params), 0);
+    assert_int_equal(tape_open(&t, e, &(struct tape_opt){.record = true}), 0);
+    struct tensor *x[2] = {input(t, in, "image_embedding"), input(t, in, "text_embedding")};
+    for (int side = 0; side < 2; side++)
+        capsule_heads(a, side, x[side], capsule_hidden(a, side, x[side]), NULL, &g[side], &log_var);
+    close_to(want, "img_mu", g[0].mean->data, e->real, bar);
+    close_to(want, "img_1alpha", g[0].inverse->data, e->real, bar);
+    close_to(want, "img_beta", g[0].shape->data, e->real, bar);
+    close_to(want, "txt_mu", g[1].mean->data, e->real, bar);
+    close_to(want, "txt_1alpha", g[1].inverse->data, e->real, bar);
+    close_to(want, "txt_beta", g[1].shape->data, e->real, bar);
+    struct tensor *loss = fit_loss(a, &o, x[0], x[1], none, NULL);
+    close_to(want, "loss", loss->data, e->real, bar);
+    assert_int_equal(tape_backward(loss), 0);
+    for (int64_t k = 0; k < a->params.n; k++)
+        close_to(grads, a->params.v[k].path, params_grad(&a->params, &a->params.v[k]), e->real,
+                 e->real == DT_F64 ? bar : 1e-3);
+    ten_steps(a, t, in, &o, e->real == DT_F64 ? 1e-9 : 1e-4);
+    tape_close(&t);
+    adapt_close(&a);
+    st_close(&in);
+    st_close(&want);
+    st_close(&grads);
+    st_close(&weights);
+}
+
+static void golden(void **state UNUSED)
+{
+    if (!path_exists(at("model.safetensors"))) {
+        print_message("skipped: no golden/probvlm_tiny (environment MERIDIAN_SHARED)\n");
+        skip();
+    }
+    check("ref64", 3e-7); /* the files hold single precision */
+    check("cpu", 1e-4);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {cmocka_unit_test(golden)};
+    return cmocka_run_group_tests_name("capsule", tests, find_golden, NULL);
+}
