@@ -175,6 +175,7 @@ void str_clear(struct str *b);                             /* length 0, memory k
 void str_free(struct str *b);
 bool str_starts(const char *s, const char *prefix);
 bool str_ends(const char *s, const char *suffix);
+const char *str_count(int64_t n);                         /* "12,345"; a thread's last four results are valid */
 void str_safe(char *out, size_t n, const char *s);         /* control bytes become \xNN, for terminals */
 const char *str_nearest(const char *word, const char *const *words, int n); /* for "did you mean"; NULL if none near */
 bool utf8_ok(const char *s, size_t n);

@@ -260,3 +260,18 @@ const char *str_nearest(const char *word, const char *const *words, int n)
     }
     return best;
 }
+
+const char *str_count(int64_t n)
+{
+    static _Thread_local char out[4][32];
+    static _Thread_local unsigned next;
+    char digits[32], *to = out[next++ % 4], *from = digits;
+    int len = snprintf(digits, sizeof digits, "%lld", (long long)n), k = 0;
+    for (; *from; from++, len--) {
+        if (k && len % 3 == 0 && to[k - 1] != '-')
+            to[k++] = ',';
+        to[k++] = *from;
+    }
+    to[k] = 0;
+    return to;
+}

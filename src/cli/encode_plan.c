@@ -169,19 +169,6 @@ static double buffers(const struct encode_job *job, int64_t batch)
     return pixels + rows * 6.0 * (double)m->embed + text + tables + decoding;
 }
 
-static const char *grouped(int64_t n, char out[32])
-{
-    char plain[32];
-    int len = snprintf(plain, sizeof plain, "%lld", (long long)n), at = 0;
-    for (int i = 0; i < len; i++) {
-        if (i > 0 && (len - i) % 3 == 0)
-            out[at++] = ',';
-        out[at++] = plain[i];
-    }
-    out[at] = 0;
-    return out;
-}
-
 static int refuse(const struct encode_job *job, double need, double fixed, double allowed, const char *who)
 {
     int64_t batch = job->batch;
@@ -196,7 +183,6 @@ static int refuse(const struct encode_job *job, double need, double fixed, doubl
 
 int encode_plan_memory(const struct encode_job *job)
 {
-    char images[32], texts[32];
     int64_t mapped, resident, limit = address_limit();
     double layers = 0;
     /* threads reserve stacks and arenas of addresses that they hardly touch */
@@ -214,8 +200,8 @@ int encode_plan_memory(const struct encode_job *job)
     measure(&mapped, &resident);
     double need = (double)resident + layers + buffers(job, job->batch);
     log_info("plan: %s pictures, %s captions, batch %lld, %lld loader thread%s, shards of %lld rows: about %.0f MiB",
-             grouped(job->d->n_images, images), grouped(job->d->n_texts, texts), (long long)job->batch,
-             (long long)job->loaders, job->loaders == 1 ? "" : "s", (long long)job->shard_rows, need / MIB);
+             str_count(job->d->n_images), str_count(job->d->n_texts), (long long)job->batch, (long long)job->loaders,
+             job->loaders == 1 ? "" : "s", (long long)job->shard_rows, need / MIB);
     if (job->memory > 0 && need > (double)job->memory)
         return refuse(job, need, (double)resident + layers, (double)job->memory, "--memory");
     double fixed = (double)mapped + layers + reserve;

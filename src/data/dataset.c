@@ -312,21 +312,6 @@ int build_describe(struct dataset_build *b, const char *fmt, ...)
     return b->d->description ? 0 : ERR_MEMORY;
 }
 
-const char *build_count(int64_t n)
-{
-    static _Thread_local char out[4][32];
-    static _Thread_local unsigned next;
-    char digits[32], *to = out[next++ % 4], *from = digits;
-    int len = snprintf(digits, sizeof digits, "%lld", (long long)n), k = 0;
-    for (; *from; from++, len--) {
-        if (k && len % 3 == 0 && to[k - 1] != '-')
-            to[k++] = ',';
-        to[k++] = *from;
-    }
-    to[k] = 0;
-    return to;
-}
-
 /* Numbers of pictures by split, in order of appearance. */
 static void add_splits(const struct dataset *d, struct str *s)
 {
@@ -352,7 +337,7 @@ static void add_splits(const struct dataset *d, struct str *s)
         count[last]++;
     }
     for (int i = 0; i < n; i++)
-        str_add(s, "%s%.40s %s", i ? ", " : "; splits: ", names[i], build_count(count[i]));
+        str_add(s, "%s%.40s %s", i ? ", " : "; splits: ", names[i], str_count(count[i]));
 }
 
 static int finish_description(struct dataset_build *b)
@@ -361,11 +346,11 @@ static int finish_description(struct dataset_build *b)
     struct str s = {0};
     if (b->described)
         return 0;
-    str_add(&s, "%s, %s pictures, %s captions", d->description, build_count(d->n_images), build_count(d->n_texts));
+    str_add(&s, "%s, %s pictures, %s captions", d->description, str_count(d->n_images), str_count(d->n_texts));
     if (b->tells_missing || d->n_missing)
-        str_add(&s, ", %s pictures missing", build_count(d->n_missing));
+        str_add(&s, ", %s pictures missing", str_count(d->n_missing));
     if (d->n_refused > d->n_missing + b->n_parts)
-        str_add(&s, ", %s rows refused", build_count(d->n_refused - d->n_missing - b->n_parts));
+        str_add(&s, ", %s rows refused", str_count(d->n_refused - d->n_missing - b->n_parts));
     add_splits(d, &s);
     const char *safe = s.failed ? NULL : build_keep(b, s.s);
     str_free(&s);
@@ -449,10 +434,10 @@ static int nothing_left(const struct dataset_build *b)
         FAIL(ERR_DATA,
              "%s: none of the %s pictures is there, for example \"%s\"; names start at \"%s\": --images-root names "
              "another folder",
-             d->spec, build_count(d->n_missing), d->n_listed ? shown : "?", b->root && *b->root ? b->root : ".");
+             d->spec, str_count(d->n_missing), d->n_listed ? shown : "?", b->root && *b->root ? b->root : ".");
     if (d->n_refused)
         FAIL(ERR_DATA, "%s: none of the rows can be used; %s left out, for example %s%s%s%s", d->spec,
-             build_count(d->n_refused), at, d->n_listed ? shown : "", d->n_listed && *shown ? ": " : "",
+             str_count(d->n_refused), at, d->n_listed ? shown : "", d->n_listed && *shown ? ": " : "",
              d->n_listed ? r->reason : "");
     struct str s = {0};
     for (int i = 0; i < b->n_splits; i++)

@@ -73,8 +73,6 @@ int build_no_split(const struct dataset_build *b, const char *why);
 bool build_full(const struct dataset_build *b); /* opt->limit is reached */
 /* The kind's part of the description; counts of pictures, captions, missing and refused rows and splits follow it. */
 int build_describe(struct dataset_build *b, const char *fmt, ...) PRINTF_LIKE(2, 3);
-/* 12345 as "12,345"; four results are valid at a time in a thread. */
-const char *build_count(int64_t n);
 
 /* ---- pictures that are files (dataset_files.c) -- */
 

@@ -155,7 +155,7 @@ static int fill(struct dataset_build *b, struct celeba *c)
         TRY(path_join(path, sizeof path, b->arg, "list_attr_celeba.csv"));
         TRY_IN(fill_table(b, c, path), "looking for list_attr_celeba.txt or .csv in %s", b->arg);
     }
-    return build_describe(b, "celeba: %s rows, %d attributes", build_count(c->n_rows), c->n_attributes);
+    return build_describe(b, "celeba: %s rows, %d attributes", str_count(c->n_rows), c->n_attributes);
 }
 
 int dataset_build_celeba(struct dataset_build *b)

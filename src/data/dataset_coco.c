@@ -553,9 +553,9 @@ static int fill(struct coco *c)
     for (int64_t i = 0; i < c->n_wait; i++)
         TRY(join(c, c->wait[i].id, c->wait[i].caption, c->wait[i].row));
     if (c->has_annotations && !c->has_sentences)
-        snprintf(more, sizeof more, ", %s annotations", build_count(c->n_annotations));
+        snprintf(more, sizeof more, ", %s annotations", str_count(c->n_annotations));
     return build_describe(b, "coco: %s layout, %s records%s", c->has_sentences ? "Karpathy's" : "COCO's",
-                          build_count(c->n_records), more);
+                          str_count(c->n_records), more);
 }
 
 int dataset_build_coco(struct dataset_build *b)

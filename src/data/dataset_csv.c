@@ -162,7 +162,7 @@ static int fill(struct dataset_build *b, const struct table *t)
     mem_free(s.paths);
     TRY(rc);
     return build_describe(b, "csv: %s-separated, %d columns, %s rows", table_sep_name(t->sep), t->n_cols,
-                          build_count(t->n_rows));
+                          str_count(t->n_rows));
 }
 
 static int note_bad_row(void *ctx, int64_t line, const char *why)

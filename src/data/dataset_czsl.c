@@ -164,7 +164,7 @@ static int fill(struct dataset_build *b, struct czsl *c)
     }
     if (c->exact)
         return build_describe(b, "czsl: splits by picture (" METADATA ".csv)");
-    return build_describe(b, "czsl: %s pairs, splits %s%s", build_count(c->n_pairs),
+    return build_describe(b, "czsl: %s pairs, splits %s%s", str_count(c->n_pairs),
                           listed ? "by pair, pictures of seen pairs all in train" : "unknown",
                           c->has_pickle ? " (" METADATA ".t7 is a pickle and was not read: docs/data.md)" : "");
 }

@@ -174,8 +174,8 @@ static int fill(struct dataset_build *b, struct classes *c)
              "gif, bmp, tif)",
              b->arg);
     if (n_loose)
-        snprintf(loose, sizeof loose, ", %s pictures without a class", build_count(n_loose));
-    return build_describe(b, "folder: %s classes%s", build_count(n_classes), loose);
+        snprintf(loose, sizeof loose, ", %s pictures without a class", str_count(n_loose));
+    return build_describe(b, "folder: %s classes%s", str_count(n_classes), loose);
 }
 
 int dataset_build_folder(struct dataset_build *b)

@@ -104,7 +104,7 @@ static int fill(struct dataset_build *b, struct reed *r)
     }
     if (r->n_files == 0 && !b->opt->split)
         FAIL(ERR_DATA, "%s: no file text_c10/CLASS/NAME.txt", b->arg);
-    return build_describe(b, "reed: %s classes, %s caption files", build_count(r->n_classes), build_count(r->n_files));
+    return build_describe(b, "reed: %s classes, %s caption files", str_count(r->n_classes), str_count(r->n_files));
 }
 
 int dataset_build_reed(struct dataset_build *b)

@@ -97,8 +97,8 @@ static int fill(struct dataset_build *b, struct tables *t)
     TRY(take_images(b, t));
     for (int64_t i = 0; i < t->pairs.n_rows; i++)
         TRY(take_pair(b, t, i, image, text));
-    return build_describe(b, "set: %s rows of images.csv, %s of texts.csv", build_count(t->images.n_rows),
-                          build_count(t->texts.n_rows));
+    return build_describe(b, "set: %s rows of images.csv, %s of texts.csv", str_count(t->images.n_rows),
+                          str_count(t->texts.n_rows));
 }
 
 int dataset_build_set(struct dataset_build *b)

@@ -107,7 +107,7 @@ static int fill(struct dataset_build *b, struct simat *s)
     for (int64_t i = 0; i < s->t.n_rows; i++)
         if (s->row[i] >= 0)
             TRY(add_row(b, s, s->row[i]));
-    return build_describe(b, "simat: %s rows, %s triplets", build_count(s->t.n_rows), build_count(s->n_distinct));
+    return build_describe(b, "simat: %s rows, %s triplets", str_count(s->t.n_rows), str_count(s->n_distinct));
 }
 
 int dataset_build_simat(struct dataset_build *b)

@@ -45,7 +45,7 @@ static int fill(struct dataset_build *b, const struct table *t)
     TRY(build_columns(b, N_CELLS, columns));
     for (int64_t i = 0; i < t->n_rows && !build_full(b); i++)
         TRY(take_row(b, t, col, i));
-    return build_describe(b, "waterbirds: %s rows", build_count(t->n_rows));
+    return build_describe(b, "waterbirds: %s rows", str_count(t->n_rows));
 }
 
 static int note_bad_row(void *ctx, int64_t line, const char *why)

@@ -370,18 +370,17 @@ static int describe(struct indexer *x)
         bytes += w->shards[i].packed ? w->shards[i].bytes : 0;
     }
     if (packed)
-        n += (size_t)snprintf(extra + n, sizeof extra - n, ", %s of them packed", build_count(packed));
+        n += (size_t)snprintf(extra + n, sizeof extra - n, ", %s of them packed", str_count(packed));
     if (x->n_gaps)
-        n += (size_t)snprintf(extra + n, sizeof extra - n, ", %s missing (%.200s%s)", build_count(x->n_gaps),
+        n += (size_t)snprintf(extra + n, sizeof extra - n, ", %s missing (%.200s%s)", str_count(x->n_gaps),
                               text_of(&x->gaps), x->n_gaps > SHOWN_GAPS ? ", ..." : "");
     if (x->n_broken)
-        snprintf(extra + n, sizeof extra - n, ", %s broken", build_count(x->n_broken));
+        snprintf(extra + n, sizeof extra - n, ", %s broken", str_count(x->n_broken));
     if (bytes > limit_get(LIMIT_SHARD_CACHE))
         log_warn("%s: the packed shards hold %lld MB of pictures, more than limit shard-cache (%lld MB): in shuffled "
                  "order they are unpacked again and again; unpack them, or raise the limit",
                  x->b->d->spec, (long long)(bytes / 1000000), (long long)(limit_get(LIMIT_SHARD_CACHE) / 1000000));
-    return build_describe(x->b, "wds: %s shards%s, %s samples", build_count(w->n_shards), extra,
-                          build_count(x->n_samples));
+    return build_describe(x->b, "wds: %s shards%s, %s samples", str_count(w->n_shards), extra, str_count(x->n_samples));
 }
 
 static int index_all(struct indexer *x)
