@@ -85,6 +85,23 @@ static void perfect_reversed_random(void **state)
     assert_true(m.auroc.low < 0.5 && m.auroc.high > 0.5);
 }
 
+/* -S R2 is no measure of how good a score is: the best one there is gets 0.35 where four in five are right. */
+static void perfect_is_no_line(void **state)
+{
+    (void)state;
+    double u[100];
+    bool hit[100];
+    struct uncertainty m;
+    for (int i = 0; i < 100; i++) {
+        u[i] = i;
+        hit[i] = i < 80;
+    }
+    assert_int_equal(eval_uncertainty(u, hit, NULL, 100, &quick, &m), 0);
+    near(m.levels[0].spearman.value, -sqrt(0.5), 1e-12, "S");
+    near(m.levels[0].r2.value, 0.5, 1e-12, "R2");
+    near(m.levels[0].neg_s_r2.value, sqrt(0.125), 1e-12, "-S R2");
+}
+
 /* One value for everybody: ties half, no order to correlate with, an error curve in row order. */
 static void constant(void **state)
 {
@@ -455,6 +472,7 @@ int main(void)
         cmocka_unit_test(against_numpy),
         cmocka_unit_test(perfect_reversed_random),
         cmocka_unit_test(constant),
+        cmocka_unit_test(perfect_is_no_line),
         cmocka_unit_test(all_alike),
         cmocka_unit_test(few_queries),
         cmocka_unit_test(scores_against_numpy),
