@@ -1,5 +1,6 @@
 /* cli/cmd_eval_uncertainty.c: does a score know when the first answer is wrong? All cheap scores side by side, both
  * directions, and the two figures. */
+#include "adapt/adapt.h"
 #include "cli/cli.h"
 
 #include <math.h>
@@ -7,7 +8,7 @@
 
 struct unc_cmd {
     struct set_opt set;
-    const char *score, *split_column, *hit_column, *rows, *reference, *figure;
+    const char *score, *split_column, *hit_column, *rows, *reference, *figure, *adapter;
     int64_t bootstrap, seed, bins;
     double temperature;
 };
@@ -19,6 +20,8 @@ static const struct opt options[] = {
                 "column of the pictures: test is measured, val calibrates, train is the reference"),
     PATH_OPTION("reference", struct unc_cmd, reference, "SET",
                 "in place of a split: every second row calibrates, the others are the reference"),
+    PATH_OPTION("adapter", struct unc_cmd, adapter, "ADAPTER",
+                "also its uncertainty, as a score and in the combined ones (meridian adapt makes it)"),
     PATH_OPTION("hit-column", struct unc_cmd, hit_column, "NAME",
                 "column of the pictures: an answer of the same word is a hit; without it the pairs say"),
     PATH_OPTION("rows", struct unc_cmd, rows, "F.csv", "table with these columns, one line a picture, beside the set"),
@@ -41,6 +44,7 @@ struct job {
     struct table rows; /* of --rows */
     bool has_rows;
     const char **split, **label, **reference_label;
+    double *adapter[2], *held[2]; /* by row of each side, of the set and of the reference set */
     struct uncertainty_scores s[2];
     struct uncertainty *m[2]; /* [n_scores] */
 };
@@ -128,20 +132,21 @@ static bool wanted(const char *list, const char *name)
     return false;
 }
 
-static int check_scores(const char *list)
+static int check_scores(const char *list, bool adapter)
 {
-    const char *names[N_UNCERTAINTIES];
+    const char *names[N_UNCERTAINTIES + 1] = {NULL};
+    int n = N_UNCERTAINTIES + adapter;
     char word[64];
     if (strcmp(list, "all") == 0)
         return 0;
-    for (int i = 0; i < N_UNCERTAINTIES; i++)
-        names[i] = uncertainty_name(i);
+    for (int i = 0; i < n; i++)
+        names[i] = i < N_UNCERTAINTIES ? uncertainty_name(i) : "adapter";
     for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',') {
         bool known = false;
         snprintf(word, sizeof word, "%.*s", (int)strcspn(p, ","), p);
-        for (int i = 0; i < N_UNCERTAINTIES; i++)
+        for (int i = 0; i < n; i++)
             known = known || strcmp(word, names[i]) == 0;
-        const char *near = known ? NULL : str_nearest(word, names, N_UNCERTAINTIES);
+        const char *near = known ? NULL : str_nearest(word, names, n);
         if (!known)
             FAIL(ERR_USAGE, "option --score: no score \"%s\"%s%s%s; meridian help eval uncertainty lists them", word,
                  near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
@@ -154,6 +159,34 @@ static void add_help(struct str *b)
     str_add(b, "\nscores (docs/methods/uncertainty.md has the formulas):\n");
     for (int i = 0; i < N_UNCERTAINTIES; i++)
         str_add(b, "  %-14s  %s\n", uncertainty_name(i), uncertainty_text(i));
+}
+
+/* ---- an adapter's uncertainty */
+
+static int predict_side(struct adapter *a, const struct set *s, int side, const struct unc_cmd *o, double **out)
+{
+    struct predict_opt opt = {.dropout = -1, .seed = (uint64_t)o->seed, .force = o->set.force};
+    double *u = mem_calloc((size_t)(side == SIDE_TEXT ? s->text.n : s->image.n) + 1, sizeof *u);
+    int rc = u ? adapt_predict(a, s, side, &opt, u, NULL) : ERR_MEMORY;
+    if (rc < 0) {
+        mem_free(u);
+        return rc;
+    }
+    *out = u;
+    return 0;
+}
+
+static int predict(struct job *j)
+{
+    struct adapter *a = NULL;
+    int rc = adapt_open(&a, j->o->adapter);
+    for (int side = 0; rc == 0 && side < 2; side++) {
+        rc = predict_side(a, j->set, side, j->o, &j->adapter[side]);
+        if (rc == 0 && j->reference)
+            rc = predict_side(a, j->reference, side, j->o, &j->held[side]);
+    }
+    adapt_close(&a);
+    return rc < 0 ? err_while(rc, "asking adapter \"%s\"", j->o->adapter) : 0;
 }
 
 /* ---- measuring and printing */
@@ -169,6 +202,12 @@ static int measure(struct job *j, int way)
                                 .label = j->label,
                                 .reference_label = j->reference_label,
                                 .temperature = o->temperature};
+    struct uncertainty_extra extra = {.name = "adapter",
+                                      .text = "uncertainty of the adapter",
+                                      .u = {j->adapter[0], j->adapter[1]},
+                                      .held = {j->held[0], j->held[1]}};
+    in.extra = &extra;
+    in.n_extra = j->adapter[0] != NULL;
     TRY(uncertainty_scores_open(&j->s[way], &in, way));
     struct uncertainty_scores *s = &j->s[way];
     j->m[way] = mem_calloc((size_t)s->n_scores, sizeof *j->m[way]);
@@ -321,6 +360,8 @@ static int work(struct cli *c, struct job *j)
     TRY(read_columns(j));
     if (j->set->n_pairs == 0 && !j->label)
         log_warn("set \"%s\" has no pairs: no query has a right answer", j->set->path);
+    if (j->o->adapter)
+        TRY(predict(j));
     for (int way = 0; way < 2; way++)
         TRY(measure(j, way));
     if (j->o->figure)
@@ -340,7 +381,7 @@ static int work(struct cli *c, struct job *j)
 static int run(struct cli *c)
 {
     struct job j = {.o = c->opt};
-    TRY(check_scores(j.o->score));
+    TRY(check_scores(j.o->score, j.o->adapter != NULL));
     if (j.o->reference && j.o->split_column)
         FAIL(ERR_USAGE, "--reference and --split-column: expected one of them");
     TRY(cli_set(c, &j.o->set, &j.set));
@@ -348,6 +389,8 @@ static int run(struct cli *c)
     for (int way = 0; way < 2; way++) {
         uncertainty_scores_close(&j.s[way]);
         mem_free(j.m[way]);
+        mem_free(j.adapter[way]);
+        mem_free(j.held[way]);
     }
     mem_free((void *)j.split);
     mem_free((void *)j.label);

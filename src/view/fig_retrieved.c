@@ -1,6 +1,7 @@
-/* view/fig_retrieved.c: grids of the best and the worst retrieved, both directions.
+/* view/fig_retrieved.c: grids of the best and the worst retrieved and of the least certain, both directions.
  *
- * Best: the right answer stands first and the softmax is surest. Worst: the right answer stands furthest back. A
+ * Best: the right answer stands first and the softmax is surest. Worst: the right answer stands furthest back. Unsure:
+ * the softmax spreads most, right or wrong: vague captions, pictures of which there are many. A
  * measure says how often a model errs, these rows say on what; often the caption is at fault. One row a picture: twenty
  * captions of one picture would fill the grid otherwise. Order is total (rank or confidence, then row), so equal input
  * gives equal rows. */
@@ -11,6 +12,8 @@
 
 #define ROWS 5
 #define ANSWERS 3
+
+enum choice { BEST, WORST, UNSURE };
 
 struct candidate {
     int64_t at; /* index into retrieval.queries */
@@ -25,21 +28,24 @@ static int by_key(const void *a, const void *b)
     return p->at < q->at ? -1 : p->at > q->at;
 }
 
-static int64_t collect(const struct retrieval *r, bool best, struct candidate *out)
+static int64_t collect(const struct retrieval *r, enum choice what, struct candidate *out)
 {
     int64_t n = 0;
     for (int64_t i = 0; i < r->n_queries; i++) {
         double conf = r->confidence && isfinite(r->confidence[i]) ? r->confidence[i] : 0;
-        if (best && r->rank[i] == 0)
+        if (what == UNSURE)
+            out[n++] = (struct candidate){i, -conf};
+        else if (what == BEST && r->rank[i] == 0)
             out[n++] = (struct candidate){i, conf};
-        else if (!best && r->rank[i] > 0) /* among equal ranks the surest error first */
+        else if (what == WORST && r->rank[i] > 0) /* among equal ranks the surest error first */
             out[n++] = (struct candidate){i, (double)r->rank[i] + 0.5 * conf};
     }
     qsort(out, (size_t)n, sizeof *out, by_key);
     return n;
 }
 
-static int fill_row(struct ctx *c, const struct retrieval *r, int64_t at, int side, bool best, struct gallery_row *row)
+static int fill_row(struct ctx *c, const struct retrieval *r, int64_t at, int side, enum choice what,
+                    struct gallery_row *row)
 {
     struct hit hits[ANSWERS];
     int64_t q = r->queries[at], width = c->in.set->width;
@@ -47,7 +53,13 @@ static int fill_row(struct ctx *c, const struct retrieval *r, int64_t at, int si
     int64_t right = ctx_best_partner(c, side, q, &cosine);
     TRY(space_topk(ctx_row(c, side, q), 1, c->x[!side], ctx_n(c, !side), width, ANSWERS, hits));
     *row = (struct gallery_row){.query = {.side = side, .row = q, .cosine = (double)NAN}, .n_strips = 0};
-    if (best && r->confidence && isfinite(r->confidence[at]))
+    bool known = r->confidence && isfinite(r->confidence[at]);
+    if (what == UNSURE && known && r->rank[at] > 0)
+        snprintf(row->verdict, sizeof row->verdict,
+                 "claimed probability %.30s; the right %s stands at place %.30s of %.30s",
+                 word_pct(r->confidence[at]).s, side ? "picture" : "text", word_count(r->rank[at] + 1).s,
+                 word_count(r->n_gallery).s);
+    else if (what != WORST && known)
         snprintf(row->verdict, sizeof row->verdict, "found first, claimed probability %s",
                  word_pct(r->confidence[at]).s);
     else
@@ -68,7 +80,7 @@ static int fill_row(struct ctx *c, const struct retrieval *r, int64_t at, int si
     return 0;
 }
 
-static int fill_group(struct ctx *c, int direction, bool best, struct gallery_group *g)
+static int fill_group(struct ctx *c, int direction, enum choice what, struct gallery_group *g)
 {
     const struct retrieval *r = &c->in.retrieval[direction];
     int64_t seen[ROWS];
@@ -79,7 +91,7 @@ static int fill_group(struct ctx *c, int direction, bool best, struct gallery_gr
     struct candidate *cand = mem_calloc((size_t)r->n_queries, sizeof *cand);
     if (!cand)
         return ERR_MEMORY;
-    int64_t n = collect(r, best, cand);
+    int64_t n = collect(r, what, cand);
     for (int64_t i = 0; i < n && g->n < ROWS && rc == 0; i++) {
         int64_t q = r->queries[cand[i].at];
         double unused;
@@ -90,7 +102,7 @@ static int fill_group(struct ctx *c, int direction, bool best, struct gallery_gr
         if (again)
             continue;
         seen[g->n] = picture;
-        rc = fill_row(c, r, cand[i].at, direction, best, &g->row[g->n]);
+        rc = fill_row(c, r, cand[i].at, direction, what, &g->row[g->n]);
         if (rc == 0)
             g->n++;
     }
@@ -98,15 +110,20 @@ static int fill_group(struct ctx *c, int direction, bool best, struct gallery_gr
     return rc;
 }
 
-static int draw(struct ctx *c, struct fig *f, bool best)
+static int draw(struct ctx *c, struct fig *f, enum choice what)
 {
     f->gallery = mem_calloc(1, sizeof *f->gallery);
     if (!f->gallery)
         return ERR_MEMORY;
     f->gallery->n_groups = 2;
-    TRY(fill_group(c, 1, best, &f->gallery->group[0]));
-    TRY(fill_group(c, 0, best, &f->gallery->group[1]));
-    if (best)
+    TRY(fill_group(c, 1, what, &f->gallery->group[0]));
+    TRY(fill_group(c, 0, what, &f->gallery->group[1]));
+    if (what == UNSURE)
+        str_add(&f->how,
+                "The queries whose first answer gets the least probability, right or wrong, one row a picture. "
+                "Often the caption fits many pictures, or the set holds many alike: doubt that is in the data, "
+                "not in the model.");
+    else if (what == BEST)
         str_add(&f->how, "Left the query, then its own partner, then the first three answers with their cosines. These "
                          "are the queries that "
                          "the model answers right with the highest claimed probability, one row a picture.");
@@ -120,10 +137,15 @@ static int draw(struct ctx *c, struct fig *f, bool best)
 
 int fig_best(struct ctx *c, struct fig *f)
 {
-    return draw(c, f, true);
+    return draw(c, f, BEST);
 }
 
 int fig_worst(struct ctx *c, struct fig *f)
 {
-    return draw(c, f, false);
+    return draw(c, f, WORST);
+}
+
+int fig_unsure(struct ctx *c, struct fig *f)
+{
+    return draw(c, f, UNSURE);
 }
