@@ -117,6 +117,7 @@ def models(run, s):
         for name, rule, *also in rows:
             run("config.json of " + base["model_type"], base, [side, name] if side else [name], rule, write, "config", also=also)
 
+    # a picture may be no multiple of its patches: the convolution leaves the rest out
     # transformers leaves out what equals its class's default, so nothing is required; null is no number where CLIP is
     # concerned, and counts as left out for BLIP
     for base, null in ((clip, False), (blip, True)):
@@ -129,8 +130,8 @@ def models(run, s):
                    ("hidden_size", whole(1, 65536)), ("layer_norm_eps", Real(1e-12, 1.0, required=False)),
                    # left out there are 8 or 12, which do not divide 4
                    ("num_attention_heads", Whole(1, 1024, more=lambda v: 4 % v == 0)))
-        fields(base, "vision_config", ("image_size", whole(1, 8192, lambda v: v % 32 == 0), "patch_size"),
-               ("patch_size", whole(1, 8192, lambda v: 64 % v == 0)))
+        fields(base, "vision_config", ("image_size", whole(1, 8192, lambda v: v >= 32), "patch_size"),
+               ("patch_size", whole(1, 8192, lambda v: v <= 64)))
         fields(base, "text_config", ("max_position_embeddings", whole(2, 65536)))
     fields(clip, None, ("projection_dim", Whole(1, 65536, required=False)))
     fields(clip, "text_config", ("vocab_size", Whole(2, 10000000, required=False, null=False)),
@@ -157,7 +158,7 @@ def models(run, s):
     rows([], ("embed_dim", Whole(1, 65536)))
     rows(["vision_cfg"], ("width", opt(1, 65536, lambda v: v // 16 and v // 16 <= 1024 and v % (v // 16) == 0), "head_width"), ("layers", opt(1, 1000)),
          ("head_width", opt(1, 65536, lambda v: 64 // v and 64 % (64 // v) == 0)),
-         ("patch_size", opt(1, 8192, lambda v: 64 % v == 0)), ("image_size", opt(1, 8192, lambda v: v % 32 == 0), "patch_size"),
+         ("patch_size", opt(1, 8192, lambda v: v <= 64)), ("image_size", opt(1, 8192, lambda v: v >= 32), "patch_size"),
          ("mlp_ratio", Real(0.015625, 16.0, required=False)))
     rows(["text_cfg"], ("width", opt(1, 65536, lambda v: v % 4 == 0), "heads"), ("layers", opt(1, 1000)),
          ("heads", opt(1, 1024, lambda v: 64 % v == 0)), ("context_length", opt(2, 65536)), ("vocab_size", opt(2, 10000000)))
@@ -167,8 +168,8 @@ def models(run, s):
     for side in ("vision_config", "text_config"):
         fields(siglip, side, ("num_hidden_layers", opt(1, 1000)), ("intermediate_size", opt(1, 16 * 65536)),
                ("layer_norm_eps", Real(1e-12, 1.0, required=False)), ("num_attention_heads", Whole(1, 1024, more=lambda v: 4 % v == 0)))
-    fields(siglip, "vision_config", ("image_size", opt(1, 8192, lambda v: v % 32 == 0), "patch_size"),
-           ("patch_size", opt(1, 8192, lambda v: 64 % v == 0)))
+    fields(siglip, "vision_config", ("image_size", opt(1, 8192, lambda v: v >= 32), "patch_size"),
+           ("patch_size", opt(1, 8192, lambda v: v <= 64)))
     fields(siglip, "text_config", ("max_position_embeddings", opt(2, 65536)), ("vocab_size", opt(2, 10000000)),
            ("projection_size", opt(1, 65536, lambda v: v == 4)))
 
