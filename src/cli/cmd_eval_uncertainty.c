@@ -27,7 +27,8 @@ static const struct opt options[] = {
     PATH_OPTION("rows", struct unc_cmd, rows, "F.csv", "table with these columns, one line a picture, beside the set"),
     {"temperature", 0, OPT_REAL, F(temperature), "0", 0, 1000, NULL, "X",
      "of the softmax; 0: fitted on val, or the model's own, or 0.01"},
-    PATH_OPTION("figure", struct unc_cmd, figure, "DIR", "write levels.svg, risk.svg and their numbers as TSV"),
+    PATH_OPTION("figure", struct unc_cmd, figure, "DIR",
+                "write levels.svg, risk.svg and their numbers as TSV; --force replaces them"),
     BOOTSTRAP_OPTION(struct unc_cmd, bootstrap),
     SEED_OPTION(struct unc_cmd, seed),
     SET_OPTIONS(struct unc_cmd, set),
@@ -327,26 +328,44 @@ static int pick_doubts(const struct job *j, struct fig_doubt *d)
     return n;
 }
 
+static const char *const figures[] = {"levels", "risk"};
+static const char *const endings[] = {"svg", "tsv"};
+
+static int figure_path(char *out, size_t n, const struct job *j, size_t figure, int ending)
+{
+    char name[32];
+    snprintf(name, sizeof name, "%s.%s", figures[figure], endings[ending]);
+    return path_join(out, n, j->o->figure, name);
+}
+
+/* Before the work: figures that exist are refused. */
+static int check_figures(const struct job *j)
+{
+    char path[2048];
+    for (size_t k = 0; k < ARRAY_LEN(figures); k++)
+        for (int e = 0; e < 2; e++) {
+            TRY(figure_path(path, sizeof path, j, k, e));
+            TRY(path_check_output(path, j->o->set.force));
+        }
+    return 0;
+}
+
 static int write_figures(const struct job *j)
 {
-    static const char *const names[] = {"levels", "risk"};
     struct fig_doubt d[N_UNCERTAINTIES + UNCERTAINTY_EXTRA];
     struct fig_in in = {.set = j->set, .seed = (uint64_t)j->o->seed, .doubt = d, .n_doubts = pick_doubts(j, d)};
-    char path[2048], name[32];
+    char path[2048];
     if (in.n_doubts == 0)
         FAIL(ERR_USAGE, "--figure: none of the scores asked for can be computed in both directions");
     TRY(path_make_dirs(j->o->figure));
-    for (size_t k = 0; k < ARRAY_LEN(names); k++) {
+    for (size_t k = 0; k < ARRAY_LEN(figures); k++) {
         struct str out[2] = {{0}, {0}};
-        int rc = figure_svg(names[k], &in, &out[0], &out[1]);
-        for (int f = 0; rc == 0 && f < 2; f++) {
-            snprintf(name, sizeof name, "%s.%s", names[k], f ? "tsv" : "svg");
-            rc = path_join(path, sizeof path, j->o->figure, name);
+        int rc = figure_svg(figures[k], &in, &out[0], &out[1]);
+        for (int e = 0; rc == 0 && e < 2; e++) {
+            rc = figure_path(path, sizeof path, j, k, e);
             if (rc == 0)
-                rc = path_check_output(path, j->o->set.force);
-            if (rc == 0)
-                rc = out[f].failed ? err_set(ERR_MEMORY, "no memory for %s", path)
-                                   : atomic_put(path, out[f].s ? out[f].s : "", out[f].n);
+                rc = out[e].failed ? err_set(ERR_MEMORY, "no memory for %s", path)
+                                   : atomic_put(path, out[e].s ? out[e].s : "", out[e].n);
         }
         str_free(&out[0]);
         str_free(&out[1]);
@@ -357,6 +376,8 @@ static int write_figures(const struct job *j)
 
 static int work(struct cli *c, struct job *j)
 {
+    if (j->o->figure)
+        TRY(check_figures(j));
     TRY(read_columns(j));
     if (j->set->n_pairs == 0 && !j->label)
         log_warn("set \"%s\" has no pairs: no query has a right answer", j->set->path);
