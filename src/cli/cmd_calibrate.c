@@ -178,6 +178,17 @@ static void print_model(const struct match_model *m, const char *title)
     print_line("calibration error (mass)", a->ece_equal_mass, b->ece_equal_mass);
     print_line("Brier score", a->brier, b->brier);
     print_line("negative log likelihood", a->nll, b->nll);
+    for (int i = 0; i < 3; i++) {
+        const struct match_kept *k = &m->risk_kept[i];
+        if (k->found)
+            printf("  --risk %-21g  answers %lld of %lld, %lld of them wrong\n", k->asked, (long long)k->n_answered,
+                   (long long)k->n, (long long)k->n_wrong);
+        else
+            printf("  --risk %-21g  always unsure: no threshold keeps it\n", k->asked);
+    }
+    for (int i = 0; i < 2; i++)
+        printf("  --coverage %-17g  %lld of %lld lists hold a right one\n", m->cover_kept[i].asked,
+               (long long)(m->cover_kept[i].n - m->cover_kept[i].n_wrong), (long long)m->cover_kept[i].n);
 }
 
 /* The report's reliability figure, drawn of the first hits' and all hits' bins in place of a retrieval's. */

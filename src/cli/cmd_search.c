@@ -391,8 +391,12 @@ static int run(struct cli *c)
 const struct command command_search = {
     .name = "search",
     .summary = "the nearest pictures or captions of a set",
-    .usage =
-        "SET (--text \"...\" | --image F | --row N) [-k 10] [--calibration CAL.json [--risk 0.1]] [--out grid.html]",
+    .usage = "SET (--text \"...\" | --image F | --row N) [-k 10] [--out grid.html]",
+    .notes =
+        "With --calibration (meridian calibrate) every hit says p(match), how probably it is right; --risk 0.1 then "
+        "says unsure\n"
+        "where at most one answer in ten being wrong cannot be promised, --coverage 0.9 lists as many as nine in ten "
+        "need.\n",
     .example = "meridian search test-set --text \"red fruit\" --model emoji -k 10 --out grid.html",
     .options = options,
     .size = sizeof(struct search_opt),

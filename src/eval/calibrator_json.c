@@ -93,12 +93,23 @@ static json_t *risk_to_json(const struct risk_sample *r)
                      "first_right", right);
 }
 
+static json_t *kept_to_json(const struct match_kept *k, int n, const char *what)
+{
+    json_t *list = json_array();
+    for (int i = 0; list && i < n; i++)
+        json_array_append_new(list, json_pack("{s:f, s:b, s:I, s:I, s:I}", what, k[i].asked, "found", k[i].found,
+                                              "n_queries", (json_int_t)k[i].n, "n_answered",
+                                              (json_int_t)k[i].n_answered, "n_wrong", (json_int_t)k[i].n_wrong));
+    return list;
+}
+
 static json_t *model_to_json(const struct match_model *m)
 {
     if (!m->fitted)
         return json_null();
-    json_t *held =
-        json_pack("{s:o, s:o}", "hits", report_to_json(&m->report[0]), "first_hits", report_to_json(&m->report[1]));
+    json_t *held = json_pack("{s:o, s:o, s:o, s:o}", "risk", kept_to_json(m->risk_kept, 3, "risk"), "coverage",
+                             kept_to_json(m->cover_kept, 2, "coverage"), "hits", report_to_json(&m->report[0]),
+                             "first_hits", report_to_json(&m->report[1]));
     return json_pack("{s:f, s:I, s:I, s:I, s:I, s:o, s:o, s:o, s:o, s:o}", "temperature", m->temperature, "n_gallery",
                      (json_int_t)m->n_gallery, "n_fit_queries", (json_int_t)m->n_fit_queries, "n_fit_pairs",
                      (json_int_t)m->n_fit_pairs, "n_fit_matches", (json_int_t)m->n_fit_matches, "first",

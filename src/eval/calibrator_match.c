@@ -416,6 +416,33 @@ static int judge(struct match_model *m, const struct hunt *h)
     return rc;
 }
 
+/* What became of the promises on queries that neither the fit nor the thresholds have seen. */
+static int try_promises(struct match_model *m, const struct hunt *h)
+{
+    static const double risks[3] = {0.05, 0.1, 0.2}, coverages[2] = {0.8, 0.9};
+    int64_t at = h->part[ROLE_TEST], n = h->part[ROLE_TEST + 1] - at;
+    for (int k = 0; k < 3; k++) {
+        struct risk_choice c;
+        struct match_kept *kept = &m->risk_kept[k];
+        TRY(risk_threshold(&m->risk, risks[k], 0.9, &c));
+        *kept = (struct match_kept){.asked = risks[k], .found = c.found, .n = n};
+        for (int64_t i = 0; c.found && i < n; i++)
+            if (p_of(m, h, (at + i) * h->k) >= c.threshold) {
+                kept->n_answered++;
+                kept->n_wrong += !h->match[(at + i) * h->k];
+            }
+    }
+    for (int k = 0; k < 2; k++) {
+        double t;
+        struct match_kept *kept = &m->cover_kept[k];
+        TRY(conformal_threshold(m->cover, m->n_cover, coverages[k], &t));
+        *kept = (struct match_kept){.asked = coverages[k], .found = isfinite(t), .n = n, .n_answered = n};
+        for (int64_t i = 0; i < n; i++)
+            kept->n_wrong += h->right_mass[at + i] < t;
+    }
+    return 0;
+}
+
 int match_fit(const struct set *s, int direction, const struct match_split *split, const struct match_opt *opt,
               struct match_model *out)
 {
@@ -441,6 +468,8 @@ int match_fit(const struct set *s, int direction, const struct match_split *spli
         rc = keep_promises(&m, &h);
     if (rc == 0)
         rc = judge(&m, &h);
+    if (rc == 0)
+        rc = try_promises(&m, &h);
     m.n_gallery = h.gallery.n;
     m.fitted = true;
 out:

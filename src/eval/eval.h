@@ -266,6 +266,11 @@ struct match_report { /* on held-out queries */
     struct interval ece, ece_equal_mass, brier, nll, share;
     struct calibration_bin width[15], mass[15];
 };
+struct match_kept { /* a promise, tried on the held-out queries; confidence 0.9 */
+    double asked;
+    bool found;
+    int64_t n, n_answered, n_wrong; /* coverage: n_wrong queries whose set holds no right one, n_answered all */
+};
 struct match_score { /* features, standardised and weighed, and the map */
     double mean[N_MATCH_FEATURES], scale[N_MATCH_FEATURES], weight[N_MATCH_FEATURES + 1];
     struct calibrator map;
@@ -281,6 +286,7 @@ struct match_model {
     int64_t n_cover;
     double *cover; /* ln of the softmax mass of the best right answer, of each query of the thresholds' part */
     struct match_report report[2]; /* 0: every hit of the list, 1: first hits */
+    struct match_kept risk_kept[3], cover_kept[2];
 };
 struct match_opt {
     enum calibrator_kind kind;
