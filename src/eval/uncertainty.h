@@ -64,6 +64,13 @@ enum {
     N_FEATURES
 };
 
+/* A number taken off every item's score before a softmax, and its exponential: one exp for each item, none for each
+ * query. */
+struct tilt {
+    double *shift, *factor; /* [g.n] factor = exp(low - shift) */
+    double low;             /* the least shift */
+};
+
 struct unc_job {
     const struct set *set;
     int direction;
@@ -76,7 +83,8 @@ struct unc_job {
     int64_t n_ref;
     double tau;
     const char *tau_from;
-    double *lse, *lse_ref, *near; /* [g.n] */
+    struct tilt all_lse, ref_lse, near; /* near: over tau */
+    double *e;                          /* [g.n] exp((s - top) / tau) of the current query */
     struct columns all, of_ref;
     int64_t n, n_without, *row; /* [n] test and validation queries that have a right answer */
     bool *hit;

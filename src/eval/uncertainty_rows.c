@@ -248,40 +248,70 @@ static int ref_row(void *ctx, int64_t i, double *s)
     return 0;
 }
 
+static bool tilt_open(struct tilt *t, int64_t m)
+{
+    t->shift = mem_calloc((size_t)m + 1, sizeof *t->shift);
+    t->factor = mem_calloc((size_t)m + 1, sizeof *t->factor);
+    return t->shift && t->factor;
+}
+
+static void tilt_settle(struct tilt *t, int64_t m)
+{
+    t->low = INFINITY;
+    for (int64_t k = 0; k < m; k++)
+        t->low = fmin(t->low, t->shift[k]);
+    for (int64_t k = 0; k < m; k++)
+        t->factor[k] = exp(t->low - t->shift[k]);
+}
+
 static int gather_columns(struct unc_job *j)
 {
-    size_t m = (size_t)j->g.n + 1;
     TRY(columns_open(&j->all, j->g.n, true));
     TRY(columns_open(&j->of_ref, j->g.n, false));
     TRY(sweep(&(struct sweep){&j->q, &j->g, NULL, j->q.n, "looking at the gallery", column_row, j}));
     if (j->ref && j->ref != &j->q)
         TRY(sweep(&(struct sweep){j->ref, &j->g, j->ref_index, j->n_ref, "reference queries", ref_row, j}));
-    j->lse = mem_calloc(m, sizeof *j->lse);
-    j->lse_ref = mem_calloc(m, sizeof *j->lse_ref);
-    j->near = mem_calloc(m, sizeof *j->near);
-    if (!j->lse || !j->lse_ref || !j->near)
+    j->e = mem_calloc((size_t)j->g.n + 1, sizeof *j->e);
+    if (!j->e || !tilt_open(&j->all_lse, j->g.n) || !tilt_open(&j->near, j->g.n) || !tilt_open(&j->ref_lse, j->g.n))
         return ERR_MEMORY;
     for (int64_t k = 0; k < j->g.n; k++) {
-        j->lse[k] = columns_lse(&j->all, k);
-        j->lse_ref[k] = columns_lse(&j->of_ref, k);
-        j->near[k] = columns_near(&j->all, k);
+        j->all_lse.shift[k] = columns_lse(&j->all, k);
+        j->ref_lse.shift[k] = j->ref ? columns_lse(&j->of_ref, k) : 0;
+        j->near.shift[k] = columns_near(&j->all, k) / j->tau;
     }
+    tilt_settle(&j->all_lse, j->g.n);
+    tilt_settle(&j->ref_lse, j->g.n);
+    tilt_settle(&j->near, j->g.n);
     return 0;
 }
 
 /* ---- pass 3: scores ---- */
 
-/* ln of the softmax probability of item `at` under scale * s - shift (NULL: 0). */
+/* ln of the softmax probability of item `at` under scale * s - shift. */
 static double log_p(const double *s, int64_t m, double scale, const double *shift, int64_t at)
 {
     double top = -INFINITY, sum = 0;
-    for (int64_t k = 0; k < m; k++) {
-        double x = scale * s[k] - (shift ? shift[k] : 0);
-        top = x > top ? x : top;
-    }
     for (int64_t k = 0; k < m; k++)
-        sum += exp(scale * s[k] - (shift ? shift[k] : 0) - top);
-    return fmin(0, scale * s[at] - (shift ? shift[at] : 0) - top - log(sum));
+        top = fmax(top, scale * s[k] - shift[k]);
+    for (int64_t k = 0; k < m; k++)
+        sum += exp(scale * s[k] - shift[k] - top);
+    return fmin(0, scale * s[at] - shift[at] - top - log(sum));
+}
+
+/* The same with scale = times / tau for the item of the largest s, out of the exponentials e that are there already.
+ * Where their products leave the range of a double, the long way. */
+static double tilted(const struct unc_job *j, const struct tilt *t, int times, const double *s, int64_t top)
+{
+    double sum = 0;
+    if (times == 1)
+        for (int64_t k = 0; k < j->g.n; k++)
+            sum += j->e[k] * t->factor[k];
+    else
+        for (int64_t k = 0; k < j->g.n; k++)
+            sum += j->e[k] * j->e[k] * t->factor[k];
+    if (!(sum > 1e-250 && sum < 1e250))
+        return log_p(s, j->g.n, times / j->tau, t->shift, top);
+    return fmin(0, t->low - t->shift[top] - log(sum));
 }
 
 static double log_odds(double lp)
@@ -290,15 +320,18 @@ static double log_odds(double lp)
     return lp - log(-expm1(lp));
 }
 
-static double softmax_entropy(const double *s, int64_t m, double tau, double top)
+/* Fills e; ln of the first answer's softmax probability, and the entropy. */
+static double plain_softmax(struct unc_job *j, const double *s, double best, double *entropy)
 {
     double sum = 0, weighted = 0;
-    for (int64_t k = 0; k < m; k++) {
-        double x = (s[k] - top) / tau, e = exp(x);
-        sum += e;
-        weighted += e * x;
+    for (int64_t k = 0; k < j->g.n; k++) {
+        double x = (s[k] - best) / j->tau;
+        j->e[k] = exp(x);
+        sum += j->e[k];
+        weighted += j->e[k] * x;
     }
-    return fmax(0, log(sum) - weighted / sum);
+    *entropy = fmax(0, log(sum) - weighted / sum);
+    return -log(sum);
 }
 
 static void put_p(struct unc_job *j, int which, int64_t i, double lp)
@@ -308,10 +341,9 @@ static void put_p(struct unc_job *j, int which, int64_t i, double lp)
 
 static void reference_scores(struct unc_job *j, int64_t i, const double *s, int64_t top, double row_lp)
 {
-    double x = s[top] / j->tau, *f = j->feature + i * N_FEATURES, a = fmax(x, j->lse_ref[top]);
-    double own = x - (a + log(exp(x - a) + exp(j->lse_ref[top] - a))); /* the query is one of its own rivals */
-    double dual = log_p(s, j->g.n, 2 / j->tau, j->lse_ref, top),
-           inverted = log_p(s, j->g.n, 1 / j->tau, j->lse_ref, top);
+    double x = s[top] / j->tau, l = j->ref_lse.shift[top], *f = j->feature + i * N_FEATURES, a = fmax(x, l);
+    double own = x - (a + log(exp(x - a) + exp(l - a))); /* the query is one of its own rivals */
+    double dual = tilted(j, &j->ref_lse, 2, s, top), inverted = tilted(j, &j->ref_lse, 1, s, top);
     put_p(j, UNC_DUAL_REF, i, row_lp + own);
     put_p(j, UNC_DUAL_NORM_REF, i, dual);
     put_p(j, UNC_INVERTED_REF, i, inverted);
@@ -330,12 +362,11 @@ static int score_row(void *ctx, int64_t i, double *s)
     mark(j, q, 0);
     int n = top_near(s, m, NULL, -1, near, at);
     int64_t top = at[0];
-    double second = n > 1 ? near[1] : -1, lp = log_p(s, m, 1 / j->tau, NULL, top);
-    double column = fmin(0, s[top] / j->tau - j->lse[top]), dual = log_p(s, m, 2 / j->tau, j->lse, top),
-           inverted = log_p(s, m, 1 / j->tau, j->lse, top);
+    double second = n > 1 ? near[1] : -1, lp = plain_softmax(j, s, near[0], &j->u[UNC_ENTROPY][i]);
+    double column = fmin(0, s[top] / j->tau - j->all_lse.shift[top]), dual = tilted(j, &j->all_lse, 2, s, top),
+           inverted = tilted(j, &j->all_lse, 1, s, top);
     j->u[UNC_COSINE][i] = 1 - near[0];
     j->u[UNC_MARGIN][i] = second - near[0];
-    j->u[UNC_ENTROPY][i] = softmax_entropy(s, m, j->tau, near[0]);
     put_p(j, UNC_MAX_P, i, lp);
     put_p(j, UNC_DUAL, i, lp + column);
     put_p(j, UNC_DUAL_NORM, i, dual);
@@ -349,9 +380,7 @@ static int score_row(void *ctx, int64_t i, double *s)
     f[F_INVERTED] = log_odds(inverted);
     if (j->u[UNC_DUAL_REF])
         reference_scores(j, i, s, top, lp);
-    for (int64_t k = 0; k < m; k++) /* last: the row becomes 2 s - r; the query's own r moves no softmax */
-        s[k] = 2 * s[k] - j->near[k];
-    put_p(j, UNC_CSLS, i, log_p(s, m, 1 / j->tau, NULL, top));
+    put_p(j, UNC_CSLS, i, tilted(j, &j->near, 2, s, top)); /* the query's own nearness moves no softmax */
     return 0;
 }
 
@@ -480,9 +509,12 @@ void unc_job_close(struct unc_job *j)
     mem_free(j->label[1]);
     mem_free(j->first);
     mem_free(j->positive);
-    mem_free(j->lse);
-    mem_free(j->lse_ref);
-    mem_free(j->near);
+    struct tilt *const tilts[] = {&j->all_lse, &j->ref_lse, &j->near};
+    for (size_t k = 0; k < ARRAY_LEN(tilts); k++) {
+        mem_free(tilts[k]->shift);
+        mem_free(tilts[k]->factor);
+    }
+    mem_free(j->e);
     mem_free(j->row);
     mem_free(j->hit);
     mem_free(j->feature);

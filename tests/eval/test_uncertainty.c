@@ -267,6 +267,28 @@ static void scores_against_numpy(void **state)
     set_close(&s);
 }
 
+/* Exponentials that leave the range of a double are taken the long way: still finite, still probabilities. */
+static void extreme_temperatures(void **state)
+{
+    (void)state;
+    static const double taus[] = {1e-6, 1e-4, 1e-3, 10, 1e6};
+    struct set *s = small_set();
+    for (size_t t = 0; t < ARRAY_LEN(taus); t++) {
+        struct uncertainty_scores u;
+        struct uncertainty m;
+        struct uncertainty_in in = {.set = s, .split = thirds(N), .temperature = taus[t]};
+        assert_int_equal(uncertainty_scores_open(&u, &in, 0), 0);
+        for (int k = 0; k < u.n_scores; k++) {
+            assert_non_null(u.score[k].u);
+            assert_int_equal(eval_uncertainty(u.score[k].u, u.hit, u.score[k].p, u.n, &quick, &m), 0);
+            for (int64_t i = 0; k >= UNC_MAX_P && k <= UNC_INVERTED_REF && i < u.n; i++)
+                assert_true(u.score[k].u[i] >= 0 && u.score[k].u[i] <= 1);
+        }
+        uncertainty_scores_close(&u);
+    }
+    set_close(&s);
+}
+
 /* Pairs with noise that differs by row: hits and misses, and a score that knows the noise. */
 static struct set *noisy_set(int64_t n, int64_t d, double *noise)
 {
@@ -476,6 +498,7 @@ int main(void)
         cmocka_unit_test(all_alike),
         cmocka_unit_test(few_queries),
         cmocka_unit_test(scores_against_numpy),
+        cmocka_unit_test(extreme_temperatures),
         cmocka_unit_test(combined_and_outsiders),
         cmocka_unit_test(missing_parts),
         cmocka_unit_test(degenerate),
