@@ -225,7 +225,8 @@ static int start_from(struct adapter *a, const char *path)
 {
     struct st_file *f = NULL;
     char name[2048];
-    TRY(source_refuse_pickle(path));
+    if (!str_ends(path, ".safetensors"))
+        return source_refuse_pickle(path);
     TRY(st_open(&f, path));
     snprintf(name, sizeof name, "%s", path);
     struct weight_files w = {.n = 1, .v = &f, .path = name};

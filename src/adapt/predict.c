@@ -6,13 +6,16 @@
  * Released: dropout 0.3 whatever it was trained with; u = the variance of ggd_released_variance; aleatoric = u of the
  * pass-averaged heads, epistemic = sqrt(Var u Var mean), unbiased, per row (their code joins rows of a batch in the
  * first variance, so that it depends on the batch: not repeated).
- * The first two layers have no dropout before them and are computed once for all passes. */
+ * Gamma(3 q)/Gamma(q), q = 1/beta, is read off a table (linear between 16,384 knots, 1e-7 relative): a billion pairs of
+ * lgamma would take longer than the matrix products. The first two layers have no dropout before them and are computed
+ * once for all passes. */
 #include "adapt/adapter.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { BLOCK = 256 };
+enum { BLOCK = 256, KNOTS = 16384 };
+static const double Q_LO = 0.25, Q_HI = 2; /* 1/beta of the bounded heads */
 
 /* Sums over the passes of a block, [BLOCK,D] each. */
 enum { SUM_MEAN, SUM_MEAN2, SUM_VAR, SUM_VAR2, SUM_INVERSE, SUM_SHAPE, N_SUMS };
@@ -25,6 +28,7 @@ struct predictor {
     uint64_t seed;
     struct tape *tape;
     void *x;
+    double *ratio;               /* [KNOTS + 2], of the bounded heads */
     double *sum[N_SUMS], *first; /* first [BLOCK,D]: the mean of the first pass, so that variances lose no digits */
 };
 
@@ -34,7 +38,7 @@ static double get(const struct tensor *x, int64_t i)
 }
 
 /* 1/alpha, beta and the variance of one number */
-static void number_of(const struct adapter *a, const struct ggd_side *g, const struct tensor *log_var, int64_t i,
+static void number_of(const struct predictor *p, const struct ggd_side *g, const struct tensor *log_var, int64_t i,
                       double *inverse, double *shape, double *variance)
 {
     if (log_var) {
@@ -45,7 +49,15 @@ static void number_of(const struct adapter *a, const struct ggd_side *g, const s
     }
     *inverse = get(g->inverse, i);
     *shape = get(g->shape, i);
-    *variance = a->d.released ? ggd_released_variance(*inverse, *shape) : ggd_variance(1 / *inverse, *shape);
+    if (p->a->d.released) {
+        *variance = ggd_released_variance(*inverse, *shape);
+        return;
+    }
+    double at = (1 / *shape - Q_LO) * (KNOTS / (Q_HI - Q_LO));
+    at = at > 0 ? at : 0; /* an end rounded to single precision */
+    int64_t k = at < KNOTS ? (int64_t)at : KNOTS;
+    double ratio = p->ratio[k] + (at - (double)k) * (p->ratio[k + 1] - p->ratio[k]);
+    *variance = ratio / (*inverse * *inverse);
 }
 
 static int add_pass(struct predictor *p, int64_t row, int64_t n, int64_t pass, struct tensor *x, struct tensor *hidden)
@@ -59,7 +71,7 @@ static int add_pass(struct predictor *p, int64_t row, int64_t n, int64_t pass, s
     TRY(tape_status(p->tape));
     for (int64_t i = 0; i < n * a->d.width; i++) {
         double mean = get(g.mean, i), inverse, shape, variance;
-        number_of(a, &g, log_var, i, &inverse, &shape, &variance);
+        number_of(p, &g, log_var, i, &inverse, &shape, &variance);
         if (pass == 0)
             p->first[i] = mean;
         mean -= p->first[i];
@@ -172,8 +184,11 @@ static int open_predictor(struct predictor *p, const struct predict_opt *o)
     p->first = mem_calloc(n, sizeof(double));
     p->sum[0] = mem_calloc(n, N_SUMS * sizeof(double));
     p->x = mem_calloc(n, dtype_size(p->a->engine->real));
-    if (!p->first || !p->sum[0] || !p->x)
+    p->ratio = mem_calloc(KNOTS + 2, sizeof(double));
+    if (!p->first || !p->sum[0] || !p->x || !p->ratio)
         return ERR_MEMORY;
+    for (int k = 0; k < KNOTS + 2; k++)
+        p->ratio[k] = ggd_variance(1, 1 / (Q_LO + k * ((Q_HI - Q_LO) / KNOTS)));
     for (int k = 1; k < N_SUMS; k++)
         p->sum[k] = p->sum[0] + (size_t)k * n;
     return tape_open(&p->tape, p->a->engine, &(struct tape_opt){.record = false});
@@ -199,6 +214,7 @@ int adapt_predict(struct adapter *a, const struct set *s, int side, const struct
     tape_close(&p.tape);
     mem_free(p.x);
     mem_free(p.first);
+    mem_free(p.ratio);
     mem_free(p.sum[0]);
     return rc;
 }

@@ -184,6 +184,42 @@ static void repeats(void **state UNUSED)
     drop(&m);
 }
 
+/* Weights given and no epoch: the same adapter again. And the table of predict.c against the function itself. */
+static void starts_from(void **state UNUSED)
+{
+    enum { N = 40, D = 6 };
+    struct made m;
+    struct adapt_result r;
+    struct adapter *a[2];
+    double u[2][N], want = 0;
+    float mean[N * D], scale[N * D], shape[N * D];
+    plant(&m, N, D, 11);
+    struct adapt_opt o = options("probvlm");
+    o.dropout = 0;
+    assert_int_equal(adapt_fit(&m.s, &o, engine, at("first"), false, &r), 0);
+    char from[600];
+    snprintf(from, sizeof from, "%s", at("first/adapter.safetensors"));
+    o.from = from;
+    o.epochs = 0;
+    assert_int_equal(adapt_fit(&m.s, &o, engine, at("second"), false, &r), 0);
+    assert_int_equal(r.steps, 0);
+    for (int k = 0; k < 2; k++) {
+        struct predict_more more = {.mean = mean, .scale = scale, .shape = shape};
+        assert_int_equal(adapt_open_on(&a[k], at(k ? "second" : "first"), engine), 0);
+        assert_int_equal(adapt_predict(a[k], &m.s, SIDE_TEXT, &(struct predict_opt){.dropout = -1}, u[k], &more), 0);
+    }
+    assert_memory_equal(u[0], u[1], sizeof u[0]);
+    double s = a[0]->d.text_scale;
+    for (int j = 0; j < D; j++)
+        want += ggd_variance((double)scale[3 * D + j] * s, (double)shape[3 * D + j]) / D;
+    assert_true(fabs(u[0][3] / want - 1) < 1e-5);
+    adapt_close(&a[0]);
+    adapt_close(&a[1]);
+    o.hidden = 7;
+    assert_int_equal(adapt_fit(&m.s, &o, engine, at("third"), false, &r), ERR_DATA);
+    drop(&m);
+}
+
 static void refuses(void **state UNUSED)
 {
     struct made m;
@@ -367,8 +403,9 @@ static void draws(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_noise), cmocka_unit_test(repeats), cmocka_unit_test(refuses),
-        cmocka_unit_test(splits),      cmocka_unit_test(no_nan),  cmocka_unit_test(draws),
+        cmocka_unit_test(finds_noise), cmocka_unit_test(repeats), cmocka_unit_test(starts_from),
+        cmocka_unit_test(refuses),     cmocka_unit_test(splits),  cmocka_unit_test(no_nan),
+        cmocka_unit_test(draws),
     };
     return cmocka_run_group_tests_name("adapter", tests, make_root, drop_root);
 }

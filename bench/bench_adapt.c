@@ -1,0 +1,116 @@
+/* bench/bench_adapt.c: one step of training an adapter, timed on command; the other half is peer_adapt.py.
+ *
+ * ProbVLM's default network at width 512, random pairs, the released objective (which both programs have), Adam. Reads
+ * lines on stdin: "loss" answers the first batch's loss, "steps N" the seconds that N steps take; DIR receives the
+ * weights and the vectors, so that both programs hold the same. */
+#include "adapt/adapter.h"
+#include "train/train.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+enum { D = 512, HIDDEN = 256, BATCH = 64, PAIRS = 4096 };
+
+static int write_vectors(const char *dir, float *x, float *y)
+{
+    char path[2048];
+    const int64_t shape[2] = {PAIRS, D};
+    struct rng r = rng_stream(1, RNG_TEST, 0, 0);
+    for (int64_t i = 0; i < PAIRS * D; i++) {
+        x[i] = (float)rng_normal(&r);
+        y[i] = x[i] + 0.5F * (float)rng_normal(&r);
+    }
+    TRY(path_join(path, sizeof path, dir, "image.npy"));
+    TRY(npy_write(path, DT_F32, 2, shape, x));
+    TRY(path_join(path, sizeof path, dir, "text.npy"));
+    return npy_write(path, DT_F32, 2, shape, y);
+}
+
+struct bench {
+    struct adapter *a;
+    struct tape *t;
+    struct optimizer adam;
+    float *x, *y;
+    int64_t at, step;
+    double dropout;
+};
+
+static int step(struct bench *b, bool update, double *loss)
+{
+    struct adapt_opt o = {.cross = "sum", .lambda = 1e-4, .t1 = 1, .t2 = 0.05};
+    struct optimizer_opt adam = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
+    struct tensor *keep[2] = {NULL, NULL};
+    tape_reset(b->t);
+    params_zero_grad(&b->a->params);
+    for (int side = 0; side < 2 && update; side++)
+        keep[side] = capsule_mask(b->t, BATCH, HIDDEN, b->dropout, 1, (uint32_t)b->step, side * BATCH);
+    struct tensor *l = fit_loss(b->a, &o, t_input(b->t, SHAPE(BATCH, D), b->x + b->at * D),
+                                t_input(b->t, SHAPE(BATCH, D), b->y + b->at * D), keep, NULL);
+    TRY(tape_status(b->t));
+    *loss = t_value(l);
+    if (!update)
+        return 0;
+    TRY(tape_backward(l));
+    optimizer_step(&b->adam, b->a->engine, &b->a->params, &adam, 1e-4, 1);
+    b->at = (b->at + BATCH) % PAIRS;
+    b->step++;
+    return 0;
+}
+
+static int serve(struct bench *b)
+{
+    char line[64];
+    while (fgets(line, sizeof line, stdin)) {
+        double loss = 0, began = clock_seconds();
+        int n = 0;
+        if (!strncmp(line, "loss", 4)) {
+            TRY(step(b, false, &loss));
+            printf("%.9g\n", loss);
+        } else if (sscanf(line, "steps %d", &n) == 1) {
+            for (int i = 0; i < n; i++)
+                TRY(step(b, true, &loss));
+            printf("%.6f\n", clock_seconds() - began);
+        }
+        fflush(stdout);
+    }
+    return 0;
+}
+
+static int run(const char *dir, int threads)
+{
+    struct design d = {.released = true, .width = D, .hidden = HIDDEN, .image_scale = 1, .text_scale = 1, .unit = 1};
+    struct bench b = {.dropout = 0.1};
+    const struct engine *e;
+    char path[2048];
+    b.x = mem_alloc(sizeof(float) * PAIRS * D);
+    b.y = mem_alloc(sizeof(float) * PAIRS * D);
+    if (!b.x || !b.y)
+        return ERR_MEMORY;
+    TRY(engine_open(&e, NULL, threads));
+    TRY(write_vectors(dir, b.x, b.y));
+    TRY(adapter_make(&b.a, &d, e));
+    capsule_init(b.a, 1);
+    TRY(path_join(path, sizeof path, dir, "adapter.safetensors"));
+    TRY(params_save(&b.a->params, path, DT_F32));
+    TRY(params_want_grad(&b.a->params));
+    TRY(optimizer_open(&b.adam, &b.a->params));
+    TRY(tape_open(&b.t, e, &(struct tape_opt){.record = true}));
+    printf("ready\n");
+    fflush(stdout);
+    int rc = serve(&b);
+    tape_close(&b.t);
+    optimizer_close(&b.adam);
+    adapt_close(&b.a);
+    mem_free(b.x);
+    mem_free(b.y);
+    return rc;
+}
+
+int main(int argc, char **argv)
+{
+    engine_wait_briefly(argv);
+    int rc = argc == 3 ? run(argv[1], atoi(argv[2])) : err_set(ERR_USAGE, "usage: bench_adapt DIR THREADS");
+    if (rc < 0)
+        fprintf(stderr, "bench_adapt: %s\n", err_text());
+    return rc < 0;
+}
