@@ -70,8 +70,9 @@ static int add_file(struct weight_files *w, const char *path)
     return 0;
 }
 
-/* Is the shard there already? Its name is a file of this folder and nothing else (R4). */
-static int add_shard(struct weight_files *w, const char *dir, const char *name, const char *index)
+/* The shard of a name, opened unless it is there already. The name is a file of this folder and nothing else. */
+static int find_shard(struct weight_files *w, const char *dir, const char *name, const char *index,
+                      const struct st_file **out)
 {
     char path[2200];
     TRY(path_check_name(name, index));
@@ -79,14 +80,35 @@ static int add_shard(struct weight_files *w, const char *dir, const char *name, 
         FAIL(ERR_DATA, "%s: shard \"%.80s\": expected the name of a .safetensors file in the same folder", index, name);
     TRY(path_join(path, sizeof path, dir, name));
     for (int i = 0; i < w->n; i++)
-        if (!strcmp(st_path(w->v[i]), path))
+        if (!strcmp(st_path(w->v[i]), path)) {
+            *out = w->v[i];
             return 0;
+        }
     if (w->n >= limit_get(LIMIT_SHARDS))
         FAIL(ERR_DATA, "%s: more than %lld shards (limit shards)", index, (long long)limit_get(LIMIT_SHARDS));
-    return add_file(w, path);
+    TRY(add_file(w, path));
+    *out = w->v[w->n - 1];
+    return 0;
 }
 
-/* model.safetensors.index.json: {"weight_map": {tensor: shard}}; every tensor must lie in the shard it is said to. */
+/* One line of the map: the tensor lies in the shard it is said to, and in no other that was opened before. */
+static int check_line(struct weight_files *w, const char *dir, const char *tensor, const json_t *shard,
+                      const char *index)
+{
+    const struct st_file *f = NULL;
+    if (!json_is_string(shard))
+        FAIL(ERR_DATA, "%s: weight_map: \"%.80s\": expected the name of a file", index, tensor);
+    TRY(find_shard(w, dir, json_string_value(shard), index, &f));
+    const struct st_tensor *t = st_find(f, tensor);
+    if (!t)
+        FAIL(ERR_DATA, "%s: tensor \"%.80s\" is not in %s; are all shards of one download?", index, tensor,
+             json_string_value(shard));
+    if (weight_find(w, tensor) != t)
+        FAIL(ERR_DATA, "%s: tensor \"%.80s\" lies in two shards; are they of one download?", index, tensor);
+    return 0;
+}
+
+/* model.safetensors.index.json: {"weight_map": {tensor: shard}}; each line is checked. */
 static int open_index(struct weight_files *w, const char *dir, const char *index)
 {
     json_t *o = NULL, *shard;
@@ -99,13 +121,8 @@ static int open_index(struct weight_files *w, const char *dir, const char *index
             : err_set(ERR_DATA, "%s: field \"weight_map\": expected an object of tensor names and file names", index);
     json_object_foreach(map, tensor, shard)
     {
-        if (rc == 0 && !json_is_string(shard))
-            rc = err_set(ERR_DATA, "%s: weight_map: \"%.80s\": expected the name of a file", index, tensor);
         if (rc == 0)
-            rc = add_shard(w, dir, json_string_value(shard), index);
-        if (rc == 0 && !weight_find(w, tensor))
-            rc = err_set(ERR_DATA, "%s: tensor \"%.80s\" is not in %s; are all shards of one download?", index, tensor,
-                         json_string_value(shard));
+            rc = check_line(w, dir, tensor, shard, index);
     }
     json_decref(o);
     return rc;

@@ -161,6 +161,15 @@ static void test_bad_index(void **state)
     put_index(index);
     refused("ghost.weight", ERR_DATA);
 
+    index = split(DT_F32); /* said to lie in another shard than it does */
+    json_t *map = json_object_get(index, "weight_map");
+    const char *first = json_string_value(json_object_get(map, "logit_scale"));
+    json_object_set_new(
+        map, "logit_scale",
+        json_string(shard_name(name, sizeof name, strcmp(first, shard_name(path, sizeof path, 0)) ? 0 : 1)));
+    put_index(index);
+    refused("logit_scale", ERR_DATA);
+
     put("model.safetensors.index.json", "{\"weight_map\": {}}");
     refused("weight_map", ERR_DATA);
     put("model.safetensors.index.json", "[1]");
