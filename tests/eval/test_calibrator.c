@@ -482,7 +482,7 @@ static void hostile_files(void **state)
         char *text = json_dumps(o, 0);
         size_t n = strlen(text);
         assert_true(reads(text, n));
-        for (size_t cut = 0; cut < n; cut += 1 + n / 400)
+        for (size_t cut = 0; cut < n; cut += 1 + n / 150)
             assert_false(reads(text, cut));
         make_strange(o, o);
         free(text);
@@ -529,6 +529,50 @@ static void small_sets(void **state)
     }
 }
 
+/* Every request for memory fails once: a clean ERR_MEMORY, nothing half made (leaks are for the sanitizer). */
+static void memory_that_fails(void **state)
+{
+    (void)state;
+    struct set *s = noisy_set(40, 0.9, 9);
+    const struct match_opt opt = {
+        .kind = CALIBRATE_ISOTONIC, .features = MATCH_ALL, .n_hits = 5, .fit = {.l2 = 1e-3}, .bootstrap = 5};
+    const struct review_opt look = {.n = 5};
+    struct calibration c, back;
+    make_calibration(s, CALIBRATE_ISOTONIC, &c);
+    assert_int_equal(calibration_write(scratch(), &c), 0);
+    int n_failed[4] = {0};
+    for (int what = 0; what < 4; what++)
+        for (int at = 1; at < 2000; at++) {
+            struct match_split p = {0};
+            struct match_model m = {0};
+            struct review_item *items = NULL;
+            int64_t n;
+            int rc;
+            if (what == 1)
+                assert_int_equal(match_split_open(s, &halves, &p), 0);
+            mem_fail_at(at);
+            rc = what == 0   ? match_split_open(s, &halves, &p)
+                 : what == 1 ? match_fit(s, 0, &p, &opt, &m)
+                 : what == 2 ? calibration_read(scratch(), &back)
+                             : review_set(s, 7, &look, &items, &n);
+            mem_fail_at(0);
+            assert_true(rc == 0 || rc == ERR_MEMORY);
+            match_split_close(&p);
+            match_free(&m);
+            mem_free(items);
+            if (rc == 0 && what == 2)
+                calibration_free(&back);
+            if (rc == 0)
+                break;
+            n_failed[what]++;
+        }
+    for (int what = 0; what < 4; what++)
+        assert_true(n_failed[what] > 5 && n_failed[what] < 1999);
+    calibration_free(&c);
+    unlink(scratch());
+    close_set(s);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -546,6 +590,7 @@ int main(void)
         cmocka_unit_test(file_keeps_everything),
         cmocka_unit_test(hostile_files),
         cmocka_unit_test(small_sets),
+        cmocka_unit_test(memory_that_fails),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
