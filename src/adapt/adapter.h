@@ -80,4 +80,11 @@ void split_free(struct split *p);
 struct tensor *fit_loss(const struct adapter *a, const struct adapt_opt *o, struct tensor *xi, struct tensor *xt,
                         struct tensor *const keep[2], struct rng *r);
 
+/* predict.c: sums over the passes of one number: the mean and its square, the variance and its square, 1/alpha, beta.
+ */
+struct pass_sums {
+    double mean, mean2, var, var2, inverse, shape;
+};
+void predict_variances(const struct pass_sums *s, int64_t passes, bool released, double *aleatoric, double *epistemic);
+
 #endif

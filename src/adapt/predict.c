@@ -105,18 +105,29 @@ static int run_block(struct predictor *p, int64_t row, int64_t n)
     return 0;
 }
 
-/* Aleatoric and epistemic variance of number i of the block. */
-static void variances(const struct predictor *p, int64_t i, double *aleatoric, double *epistemic)
+void predict_variances(const struct pass_sums *s, int64_t passes, bool released, double *aleatoric, double *epistemic)
 {
-    double m = (double)p->passes, mean = p->sum[SUM_MEAN][i] / m, var = p->sum[SUM_VAR][i] / m;
-    double of_mean = fmax(0, p->sum[SUM_MEAN2][i] / m - mean * mean);
+    double m = (double)passes, mean = s->mean / m, var = s->var / m;
+    double of_mean = fmax(0, s->mean2 / m - mean * mean);
     *aleatoric = var;
     *epistemic = of_mean;
-    if (!p->a->d.released)
+    if (!released)
         return;
-    double of_var = fmax(0, p->sum[SUM_VAR2][i] / m - var * var), unbiased = m > 1 ? m / (m - 1) : 0;
-    *aleatoric = ggd_released_variance(p->sum[SUM_INVERSE][i] / m, p->sum[SUM_SHAPE][i] / m);
+    double of_var = fmax(0, s->var2 / m - var * var), unbiased = m > 1 ? m / (m - 1) : 0;
+    *aleatoric = ggd_released_variance(s->inverse / m, s->shape / m);
     *epistemic = unbiased * sqrt(of_var) * sqrt(of_mean);
+}
+
+/* Of number i of the block. */
+static void variances(const struct predictor *p, int64_t i, double *aleatoric, double *epistemic)
+{
+    const struct pass_sums s = {.mean = p->sum[SUM_MEAN][i],
+                                .mean2 = p->sum[SUM_MEAN2][i],
+                                .var = p->sum[SUM_VAR][i],
+                                .var2 = p->sum[SUM_VAR2][i],
+                                .inverse = p->sum[SUM_INVERSE][i],
+                                .shape = p->sum[SUM_SHAPE][i]};
+    predict_variances(&s, p->passes, p->a->d.released, aleatoric, epistemic);
 }
 
 static void put_scalars(const struct predictor *p, int64_t row, int64_t n, double *scalar,

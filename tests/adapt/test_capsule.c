@@ -160,8 +160,56 @@ static void golden(void **state UNUSED)
     check("cpu", 1e-4);
 }
 
+/* Fifteen given passes: the paper's epistemic variance, and the released one as its authors meant it, a row at a time.
+ */
+static void golden_passes(void **state UNUSED)
+{
+    enum { M = 15, N = 8 * 16 };
+    char path[1200], name[128];
+    struct st_file *in, *want;
+    const char *base = getenv("MERIDIAN_SHARED");
+    snprintf(path, sizeof path, "%s/golden/losses/inputs.safetensors", base ? base : "");
+    if (!path_exists(path)) {
+        print_message("skipped: no golden/losses (environment MERIDIAN_SHARED)\n");
+        skip();
+    }
+    assert_int_equal(st_open(&in, path), 0);
+    snprintf(path, sizeof path, "%s/golden/losses/expected.safetensors", base);
+    assert_int_equal(st_open(&want, path), 0);
+    for (int side = 0; side < 2; side++) {
+        static const char *const names[] = {"mu", "1alpha", "beta", "intended_epistemic_sqrt_varu_varmu",
+                                            "paper_epistemic_population_variance_of_mu"};
+        const double *v[5];
+        for (int k = 0; k < 5; k++) {
+            snprintf(name, sizeof name, "passes.%s_%s", side ? "txt" : "img", names[k]);
+            const struct st_tensor *t = st_find(k < 3 ? in : want, name);
+            assert_true(t || (side && k == 4)); /* the paper's is given for pictures */
+            v[k] = t ? t->data : NULL;
+        }
+        for (int i = 0; i < N; i++) {
+            struct pass_sums s = {0};
+            for (int m = 0; m < M; m++) {
+                double mean = v[0][m * N + i] - v[0][i], u = ggd_released_variance(v[1][m * N + i], v[2][m * N + i]);
+                s.mean += mean;
+                s.mean2 += mean * mean;
+                s.var += u;
+                s.var2 += u * u;
+                s.inverse += v[1][m * N + i];
+                s.shape += v[2][m * N + i];
+            }
+            double aleatoric, epistemic;
+            predict_variances(&s, M, true, &aleatoric, &epistemic);
+            assert_true(fabs(epistemic - v[3][i]) <= 1e-6 * fabs(v[3][i]) + 1e-12);
+            predict_variances(&s, M, false, &aleatoric, &epistemic);
+            assert_true(!v[4] || fabs(epistemic - v[4][i]) <= 1e-9 * fabs(v[4][i]) + 1e-15);
+        }
+    }
+    st_close(&in);
+    st_close(&want);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(golden)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(golden), cmocka_unit_test(golden_passes)};
     return cmocka_run_group_tests_name("capsule", tests, find_golden, NULL);
 }
