@@ -53,6 +53,7 @@ bool logit_fit_cv(struct logit *f, const double *x, const bool *y, int64_t n, in
 enum { UNC_OUT, UNC_TEST, UNC_VAL, UNC_REF }; /* what a query row is for */
 enum {
     F_COSINE,
+    F_ENTROPY,
     F_MARGIN,
     F_MAX_P,
     F_COLUMN,

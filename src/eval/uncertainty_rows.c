@@ -373,6 +373,7 @@ static int score_row(void *ctx, int64_t i, double *s)
     put_p(j, UNC_INVERTED, i, inverted);
     j->u[UNC_HUBNESS][i] = (double)j->all.hub[top];
     f[F_COSINE] = near[0];
+    f[F_ENTROPY] = j->u[UNC_ENTROPY][i];
     f[F_MARGIN] = near[0] - second;
     f[F_MAX_P] = log_odds(lp);
     f[F_COLUMN] = log_odds(column);

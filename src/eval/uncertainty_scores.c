@@ -226,13 +226,15 @@ static double positive_log(double x, bool positive)
     return positive ? log(x) : x;
 }
 
-/* Columns of the combined score: six features and the outsiders. */
+/* Columns of the combined score: seven features and the outsiders. */
 static int design_open(struct design *x, const struct parts *p, bool by_ref, double *const *extra,
                        double *const *extra_val, int n_extra)
 {
-    static const int columns[2][6] = {{F_COSINE, F_MARGIN, F_MAX_P, F_COLUMN, F_DUAL, F_INVERTED},
-                                      {F_COSINE, F_MARGIN, F_MAX_P, F_COLUMN_REF, F_DUAL_REF, F_INVERTED_REF}};
-    int64_t base = 6;
+    enum { BASE = 7 };
+    static const int columns[2][BASE] = {
+        {F_COSINE, F_ENTROPY, F_MARGIN, F_MAX_P, F_COLUMN, F_DUAL, F_INVERTED},
+        {F_COSINE, F_ENTROPY, F_MARGIN, F_MAX_P, F_COLUMN_REF, F_DUAL_REF, F_INVERTED_REF}};
+    int64_t base = BASE;
     x->d = base + n_extra;
     x->test = mem_calloc((size_t)(p->n * x->d) + 1, sizeof *x->test);
     x->val = mem_calloc((size_t)(p->n_val * x->d) + 1, sizeof *x->val);
