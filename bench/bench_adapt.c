@@ -88,7 +88,7 @@ static int run(const char *dir, int threads)
         return ERR_MEMORY;
     TRY(engine_open(&e, NULL, threads));
     TRY(write_vectors(dir, b.x, b.y));
-    TRY(adapter_make(&b.a, &d, e));
+    TRY(adapter_make(&b.a, &d, e, NULL));
     capsule_init(b.a, 1);
     TRY(path_join(path, sizeof path, dir, "adapter.safetensors"));
     TRY(params_save(&b.a->params, path, DT_F32));

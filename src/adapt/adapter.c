@@ -40,7 +40,7 @@ int mean_rule_find(const char *name, enum mean_rule *out)
     FAIL(ERR_DATA, "mean \"%.40s\" is unknown, expected free, residual or fixed", name);
 }
 
-int adapter_make(struct adapter **out, const struct design *d, const struct engine *e)
+int adapter_make(struct adapter **out, const struct design *d, const struct engine *e, const struct weight_files *w)
 {
     struct arena *arena;
     TRY(arena_open(&arena, "adapter"));
@@ -54,6 +54,12 @@ int adapter_make(struct adapter **out, const struct design *d, const struct engi
     a->engine = e;
     a->model = a->fingerprint = "";
     int rc = capsule_bind(a);
+    if (rc == 0 && w) /* before memory is asked for: a design without its weights costs nothing */
+        rc = params_check(&a->params, w);
+    if (rc == 0)
+        rc = params_allocate(&a->params, e->real);
+    if (rc == 0 && w)
+        rc = params_load(&a->params, w, false);
     for (int side = 0; side < 2; side++)
         a->mean[side] = arena_calloc(arena, (size_t)d->width, sizeof(double));
     if (rc == 0 && (!a->mean[0] || !a->mean[1]))
@@ -182,14 +188,8 @@ static int read_adapter(struct adapter **out, const json_t *o, const struct desi
     TRY(json_field_str(o, "model", false, &model, where));
     TRY(json_field_str(o, "fingerprint", false, &fingerprint, where));
     TRY(path_join(path, sizeof path, dir, "adapter.safetensors"));
-    TRY(st_open(&f, path)); /* before memory is asked for: a design without weights costs nothing */
-    int rc = adapter_make(&a, d, e);
-    if (rc == 0) {
-        struct weight_files w = {.n = 1, .v = &f, .path = path};
-        rc = params_check(&a->params, &w);
-        if (rc == 0)
-            rc = params_load(&a->params, &w, false);
-    }
+    TRY(st_open(&f, path));
+    int rc = adapter_make(&a, d, e, &(struct weight_files){.n = 1, .v = &f, .path = path});
     st_close(&f);
     if (rc == 0)
         rc = read_mean(json_object_get(means, "image"), d->width, a->mean[0], where);

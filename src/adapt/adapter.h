@@ -59,7 +59,8 @@ struct tensor *capsule_mask(struct tape *t, int64_t n, int64_t hidden, double p,
                             int64_t first_row);
 
 /* adapter.c */
-int adapter_make(struct adapter **a, const struct design *d, const struct engine *e);
+/* w: files to take the weights from, or NULL */
+int adapter_make(struct adapter **a, const struct design *d, const struct engine *e, const struct weight_files *w);
 int adapter_save(const struct adapter *a, const char *dir, const json_t *options);
 int adapter_check_set(const struct adapter *a, const struct set *s, bool force);
 

@@ -267,7 +267,7 @@ static int prepare(struct fit *f, const struct engine *e)
     TRY(vectors_check(f->s));
     TRY(split_make(&f->split, f->s, o));
     f->batch = o->batch < f->split.n_train ? o->batch : f->split.n_train;
-    TRY(adapter_make(&f->a, &d, e));
+    TRY(adapter_make(&f->a, &d, e, NULL));
     TRY(vectors_measure(f->a, f->s, f->split.train, f->split.n_train));
     f->a->model = arena_strdup(f->a->arena, f->s->model);
     f->a->fingerprint = arena_strdup(f->a->arena, f->s->fingerprint);

@@ -250,6 +250,20 @@ static void refuses(void **state UNUSED)
     assert_int_equal(adapt_open_on(&a, at("bad"), engine), ERR_DATA);
     assert_non_null(strstr(err_text(), "magic"));
     drop(&m);
+    /* a design that no weights go with asks for no memory */
+    plant(&m, 20, 4, 3);
+    o = options("probvlm");
+    o.epochs = 1;
+    assert_int_equal(adapt_fit(&m.s, &o, engine, at("bad"), true, &r), 0);
+    json_t *j;
+    assert_int_equal(json_read_file(&j, at("bad/adapter.json")), 0);
+    json_object_set_new(j, "width", json_integer(65536));
+    char *text = json_dumps(j, 0);
+    assert_int_equal(atomic_put(at("bad/adapter.json"), text, strlen(text)), 0);
+    free(text);
+    json_decref(j);
+    assert_int_equal(adapt_open_on(&a, at("bad"), engine), ERR_DATA);
+    drop(&m);
 }
 
 /* ---- the split ---- */

@@ -120,7 +120,7 @@ static void check(const char *engine, double bar)
     assert_int_equal(st_open(&want, at("expected.safetensors")), 0);
     assert_int_equal(st_open(&grads, at("gradients.safetensors")), 0);
     assert_int_equal(st_open(&weights, at("model.safetensors")), 0);
-    assert_int_equal(adapter_make(&a, &d, e), 0);
+    assert_int_equal(adapter_make(&a, &d, e, NULL), 0);
     struct weight_files w = {.n = 1, .v = &weights, .path = folder};
     assert_int_equal(params_check(&a->params, &w), 0);
     assert_int_equal(params_load(&a->params, &w, false), 0);
