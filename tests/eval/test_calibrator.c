@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "eval/eval_private.h"
+#include "kernel/kernel.h"
 
 /* ---- maps ---- */
 
@@ -176,15 +177,16 @@ static void risk_is_kept(void **state)
                 right[i] = rng_uniform(&r) < rightness(score[i]);
             }
             assert_int_equal(risk_threshold(&s, risks[k], confidence, &c), 0);
-            int loosest = -1;
+            int loosest = -1, n = 0, wrong = 0, in_cell[MATCH_GRID] = {0}, wrong_in[MATCH_GRID] = {0};
+            for (int i = 0; i < N; i++) {
+                int g = (int)((1 - score[i]) * MATCH_GRID);
+                in_cell[g < MATCH_GRID ? g : MATCH_GRID - 1]++;
+                wrong_in[g < MATCH_GRID ? g : MATCH_GRID - 1] += !right[i];
+            }
             for (int g = 0; g < MATCH_GRID; g++) {
-                int64_t n = 0, wrong = 0;
-                for (int i = 0; i < N; i++)
-                    if (score[i] >= grid[g]) {
-                        n++;
-                        wrong += !right[i];
-                    }
-                loosest = n > 20 && (double)wrong <= risks[k] * (double)n ? g : loosest;
+                n += in_cell[g];
+                wrong += wrong_in[g];
+                loosest = n > 20 && wrong <= risks[k] * n ? g : loosest;
                 broken += c.found && c.threshold == grid[g] && risk_at[g] > risks[k];
             }
             naive += loosest >= 0 && risk_at[loosest] > risks[k];
@@ -336,13 +338,13 @@ static void fit(const struct set *s, enum calibrator_kind kind, int features, in
 static void p_match_is_honest(void **state)
 {
     (void)state;
-    struct set *s = noisy_set(1500, 0.9, 6);
+    struct set *s = noisy_set(1200, 0.9, 6);
     struct match_model m[2];
     for (int kind = 0; kind < N_CALIBRATORS; kind++) {
         fit(s, (enum calibrator_kind)kind, MATCH_ALL, 10, m);
         for (int k = 0; k < 2; k++) {
             const struct match_report *r = &m[k].report[0];
-            assert_true(m[k].fitted && r->n_queries > 400 && r->n_pairs == 10 * r->n_queries);
+            assert_true(m[k].fitted && r->n_queries > 300 && r->n_pairs == 10 * r->n_queries);
             assert_true(r->ece.low <= r->ece.value && r->ece.value <= r->ece.high);
             printf("%s %d: every hit %.4f, first hits %.4f\n", calibrator_name((enum calibrator_kind)kind), k,
                    r->ece.value, m[k].report[1].ece.value);
@@ -573,8 +575,10 @@ static void memory_that_fails(void **state)
     close_set(s);
 }
 
-int main(void)
+int main(int argc, char **argv)
 {
+    (void)argc;
+    engine_wait_briefly(argv);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(platt_finds_its_parameters),
         cmocka_unit_test(platt_has_soft_targets),
