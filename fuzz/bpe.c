@@ -2,9 +2,6 @@
 #include "data/data.h"
 #include "fuzz.h"
 
-#include <stdlib.h>
-#include <string.h>
-
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
 {
     static const char *const names[] = {"vocab.json", "merges.txt"};
@@ -16,12 +13,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t n)
     if (rc == 0 && fuzz_part(data, n, 2, &part, &n_part)) {
         int32_t *ids = NULL;
         int64_t n_ids = 0, vocab = tokenizer_info(t).vocab_size;
-        char *text = strndup((const char *)part, n_part);
+        char *text = fuzz_text(part, n_part);
         rc = tokenizer_encode(t, text, &ids, &n_ids);
         for (int64_t i = 0; rc == 0 && i < n_ids; i++)
             BUG_ON(ids[i] < 0 || ids[i] >= vocab);
         mem_free(ids);
-        free(text);
+        mem_free(text);
     }
     fuzz_verdict(rc);
     tokenizer_close(&t);

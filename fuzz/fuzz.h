@@ -21,6 +21,8 @@ const char *fuzz_put(const char *name, const void *data, size_t n);
 bool fuzz_part(const uint8_t *data, size_t n, int k, const uint8_t **part, size_t *n_part);
 /* Parts 0, 1, ... under these names; a part that the input lacks is a file that is not there. */
 void fuzz_put_parts(const uint8_t *data, size_t n, const char *const *names, int n_names);
+/* A part as a string (up to its first zero byte); mem_free. */
+char *fuzz_text(const uint8_t *part, size_t n);
 /* Every input ends here: counts the verdict and demands that a refusal has a message. */
 void fuzz_verdict(int rc);
 extern long fuzz_accepted, fuzz_refused;

@@ -113,3 +113,12 @@ void fuzz_touch(const void *p, size_t n)
     sink = sum;
     (void)sink;
 }
+
+char *fuzz_text(const uint8_t *part, size_t n)
+{
+    char *text = mem_alloc(n + 1);
+    BUG_ON(!text);
+    memcpy(text, part, n);
+    text[n] = 0;
+    return text;
+}
