@@ -36,7 +36,6 @@ int adapt_open(struct adapter **a, const char *dir);
 int adapt_open_on(struct adapter **a, const char *dir, const struct engine *e);
 void adapt_close(struct adapter **a);
 const char *adapt_method(const struct adapter *a);
-int64_t adapt_width(const struct adapter *a);
 
 struct predict_opt {
     int64_t passes; /* with dropout; 0: 15 */

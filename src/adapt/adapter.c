@@ -86,11 +86,6 @@ const char *adapt_method(const struct adapter *a)
     return methods[a->d.method];
 }
 
-int64_t adapt_width(const struct adapter *a)
-{
-    return a->d.width;
-}
-
 int adapter_check_set(const struct adapter *a, const struct set *s, bool force)
 {
     if (s->width != a->d.width)

@@ -164,7 +164,6 @@ void cli_path_base(const struct dataset *d, char *out, size_t n);
 const char *cli_set_base(const struct set *s, const char *given, char *out, size_t n);
 
 /* The registry (cmd_list.h). */
-const struct command *command_at(int i); /* NULL past the end */
 const struct command *command_find(const char *name);
 
 #define COMMAND(c) extern const struct command c;

@@ -19,11 +19,6 @@ static const struct command *const commands[] = {
 #undef COMMAND
 };
 
-const struct command *command_at(int i)
-{
-    return i >= 0 && i < (int)ARRAY_LEN(commands) ? commands[i] : NULL;
-}
-
 const struct command *command_find(const char *name)
 {
     for (size_t i = 0; i < ARRAY_LEN(commands); i++)
