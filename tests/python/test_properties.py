@@ -1,7 +1,7 @@
 """Every entry, whatever the array: an answer that depends on the values alone, or an error of the right kind; never a
 crash, never a changed argument.
 
-MERIDIAN_EXAMPLES: examples an entry (200; the suite "full" runs 10,000). They are the same at every run unless
+MERIDIAN_EXAMPLES: examples an entry (200; 10,000 by meson test -C build --benchmark). They are the same at every run unless
 MERIDIAN_RANDOM is set."""
 
 import os
