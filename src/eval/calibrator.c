@@ -49,8 +49,7 @@ double logistic(double x)
     return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
 }
 
-/* ln(1 + exp(x)) */
-static double softplus(double x)
+double softplus(double x)
 {
     return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
 }
@@ -170,7 +169,7 @@ void logistic_fit(const double *z, const bool *match, int64_t n, int p, double l
 
 /* ---- the maps ---- */
 
-/* Scores far out say no more than e^36 to one; this keeps products finite. */
+/* Far within this every map has reached 0 or 1; it keeps products finite. */
 static double bounded(double x)
 {
     return fmin(1e6, fmax(-1e6, x));

@@ -290,7 +290,7 @@ static int keep_hits(struct hunt *h, void *ctx, int64_t at, const double *s)
     for (; low < h->n_links && h->links[low].query == from.query; low++)
         right = fmax(right, s[h->links[low].item]);
     match_features(&v, s, m, *tau, right, feature);
-    h->right_mass[at] = -log1p(exp(-feature[2]));
+    h->right_mass[at] = -softplus(-feature[2]);
     mem_free(top);
     return 0;
 }
@@ -508,7 +508,7 @@ int match_hits(const struct match_model *m, const float *query, const float *gal
     }
     for (int64_t j = 0; mass && j < n; j++) {
         match_features(&v, s, n, m->temperature, s[j], feature);
-        mass[j] = -log1p(exp(-feature[2]));
+        mass[j] = -softplus(-feature[2]);
     }
 out:
     scorer_close(&scorer);

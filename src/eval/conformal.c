@@ -9,7 +9,7 @@
  * of the error, only that queries are exchangeable. Where the list starts depends on the counts n, risk and confidence
  * alone: a test of fewer than ln(1 - confidence) / ln(1 - risk) queries can never reject. The bound of Clopper and
  * Pearson (1934) is reported beside it. Rejected: the empirical error at each threshold (it breaks the promise about
- * half the time, tests/eval/test_conformal.c), a union bound over all thresholds (answers fewer).
+ * half the time, tests/eval/test_calibrator.c), a union bound over all thresholds (answers fewer).
  *
  * Coverage. Split conformal prediction (Vovk, Gammerman and Shafer 2005): with v_i the score of the best right answer
  * of calibration query i, the set {j : v_j >= the floor((n + 1)(1 - coverage))-th smallest v_i} holds a right answer of
@@ -65,12 +65,11 @@ int risk_threshold(const struct risk_sample *r, double risk, double confidence, 
     struct risk_choice c = {.n = r->n, .threshold = INFINITY, .upper = 1};
     TRY(check_share("risk", risk));
     TRY(check_share("confidence", confidence));
-    c.n_least = (int64_t)ceil(log(1 - confidence) / log1p(-risk));
+    c.n_least = (int64_t)fmin(1e15, ceil(log(1 - confidence) / log1p(-risk)));
     /* Twice as many as the least lets the first test bear an error or two; the loosest threshold is always tried. */
     double share = 2 * (double)c.n_least / fmax(1, (double)r->n);
-    int start = (int)floor(share * r->n_grid);
-    start = start < 0 ? 0 : start >= r->n_grid ? r->n_grid - 1 : start;
-    for (int g = start; g >= 0 && g < r->n_grid; g++) {
+    int start = (int)fmin(floor(share * r->n_grid), r->n_grid - 1);
+    for (int g = start; g < r->n_grid; g++) {
         int64_t n = 0, wrong = 0;
         for (int64_t i = 0; i < r->n; i++)
             if (r->score[i] >= r->grid[g]) {
@@ -120,6 +119,7 @@ int conformal_threshold(const double *score, int64_t n, double coverage, double 
         *out = -INFINITY;
         return 0;
     }
+    k = k < n ? k : n; /* a coverage that rounds to nothing */
     double *v = mem_calloc((size_t)n + 1, sizeof *v);
     if (!v)
         return ERR_MEMORY;

@@ -123,6 +123,7 @@ json_t *result_bounds(struct interval i); /* [low, high] */
 
 enum { LOGISTIC_MAX = 4 };
 double logistic(double x);
+double softplus(double x); /* ln(1 + exp(x)) */
 /* w [p+1]: slopes, then the constant, of logistic regression on z [n,p] with l2 on the slopes. */
 void logistic_fit(const double *z, const bool *match, int64_t n, int p, double l2, bool smooth, double *w);
 

@@ -13,15 +13,9 @@
 
 enum { STEPS = 60, FOLDS = 5, WIDE = LOGIT_MAX + 1 };
 
-static double sigmoid(double z)
-{
-    return z >= 0 ? 1 / (1 + exp(-z)) : exp(z) / (1 + exp(z));
-}
-
 static double log_loss(double z, bool y)
 {
-    z = y ? z : -z;
-    return z > 0 ? log1p(exp(-z)) : log1p(exp(z)) - z;
+    return softplus(y ? -z : z);
 }
 
 static void row_of(const struct logit *f, const double *x, double *z)
@@ -82,7 +76,7 @@ static void newton_step(struct logit *f, const double *x, const bool *y, const u
     for (int64_t i = 0; i < n; i++) {
         if (skip && skip[i])
             continue;
-        double p = sigmoid(logit_odds(f, x + i * f->d)), w = p * (1 - p);
+        double p = logistic(logit_odds(f, x + i * f->d)), w = p * (1 - p);
         row_of(f, x + i * f->d, z);
         used++;
         for (int64_t j = 0; j < m; j++) {

@@ -163,11 +163,6 @@ static void close_parts(struct parts *p)
     mem_free(p->hit_val);
 }
 
-static double probability(double odds)
-{
-    return odds >= 0 ? 1 / (1 + exp(-odds)) : exp(odds) / (1 + exp(odds));
-}
-
 static int map_to_p(const struct parts *p, const double *val, struct uncertainty_score *s)
 {
     struct logit f;
@@ -177,7 +172,7 @@ static int map_to_p(const struct parts *p, const double *val, struct uncertainty
     if (!s->p)
         return ERR_MEMORY;
     for (int64_t i = 0; i < p->n; i++)
-        s->p[i] = probability(logit_odds(&f, &s->u[i]));
+        s->p[i] = logistic(logit_odds(&f, &s->u[i]));
     return 0;
 }
 
@@ -289,8 +284,8 @@ static int put_combined(const struct parts *p, bool by_ref, double *const *extra
     }
     for (int64_t i = 0; rc == 0 && s->u && i < p->n; i++) {
         double odds = logit_odds(&f, x.test + i * x.d);
-        s->p[i] = probability(odds);
-        s->u[i] = probability(-odds);
+        s->p[i] = logistic(odds);
+        s->u[i] = logistic(-odds);
     }
     design_close(&x);
     return rc;

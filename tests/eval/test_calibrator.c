@@ -225,6 +225,8 @@ static void risk_that_cannot_be_promised(void **state)
     s.n = 0;
     assert_int_equal(risk_threshold(&s, 0.2, 0.9, &c), 0);
     assert_false(c.found);
+    assert_int_equal(risk_threshold(&s, 1e-300, 0.9, &c), 0); /* more queries than there are numbers for */
+    assert_true(!c.found && c.n_least > 1000000000);
     assert_int_equal(risk_threshold(&s, 0, 0.9, &c), ERR_USAGE);
     assert_int_equal(risk_threshold(&s, 0.1, 1, &c), ERR_USAGE);
     assert_int_equal(risk_threshold(&s, (double)NAN, 0.9, &c), ERR_USAGE);
@@ -257,6 +259,11 @@ static void sets_cover(void **state)
     assert_true(isinf(t));
     assert_int_equal(conformal_threshold(v, 9, 0.9, &t), 0);
     assert_true(isfinite(t));
+    assert_int_equal(conformal_threshold(v, 9, 1e-12, &t), 0); /* next to nothing: the largest of them */
+    for (int j = 0; j < 9; j++)
+        assert_true(v[j] <= t);
+    assert_int_equal(conformal_threshold((const double[]){-3, -2}, 2, 1e-12, &t), 0);
+    assert_true(t == -2);
     assert_int_equal(conformal_threshold(v, 9, 1, &t), ERR_USAGE);
 }
 
@@ -524,6 +531,13 @@ static void small_sets(void **state)
             double x = -1;
             assert_int_equal(match_hits(&m, s->image.x, s->text.x, s->text.n, s->width, &hit, 1, &x, NULL), 0);
             assert_true(x > 0.5 && x < 1);
+        }
+        if (k == 0) { /* odds of e^20000 to one are written to files: a number */
+            const float far[4] = {1, 0, -1, 0};
+            double mass[2];
+            m.temperature = 1e-4;
+            assert_int_equal(match_hits(&m, one, far, 2, 2, NULL, 0, NULL, mass), 0);
+            assert_true(mass[0] <= 0 && mass[1] < -10000 && isfinite(mass[1]));
         }
         match_free(&m);
         match_split_close(&p);
