@@ -47,7 +47,7 @@ struct predict_opt {
  * square of a number of the training vectors about their mean. mean, scale, shape [n, width]: of the distribution in
  * the coordinates of the unit vectors. fidelity [n]: cosine of the mean with the vector. */
 struct predict_more {
-    double *aleatoric, *epistemic, *total, *log_variance, *fidelity;
+    double *aleatoric, *epistemic, *log_variance, *fidelity;
     float *mean, *scale, *shape;
 };
 /* scalar [n]: the uncertainty of each row, larger is less certain. Refuses (ERR_MISMATCH) a set of another model or

@@ -149,8 +149,6 @@ static void put_scalars(const struct predictor *p, int64_t row, int64_t n, doubl
             more->aleatoric[row + i] = alea;
         if (more->epistemic)
             more->epistemic[row + i] = epi;
-        if (more->total)
-            more->total[row + i] = alea + epi;
         if (more->log_variance)
             more->log_variance[row + i] = logs;
     }

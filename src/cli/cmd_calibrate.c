@@ -68,8 +68,7 @@ static int read_features(const char *list, int *features)
     return 0;
 }
 
-/* ---- which rows
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- which rows ---- */
 
 static bool in_list(const char *list, const char *word)
 {
@@ -142,8 +141,7 @@ static int given_roles(struct cli *c, const struct calibrate_cmd *o, const struc
     return 0;
 }
 
-/* ---- the answer
- * ---------------------------------------------------------------------------------------------------------------- */
+/* ---- the answer ---- */
 
 static void print_line(const char *name, struct interval a, struct interval b)
 {

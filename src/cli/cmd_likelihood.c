@@ -24,18 +24,19 @@ static const struct opt options[] = {
 };
 #undef F
 
-static bool is_pair(const struct set *s, int side, int64_t row, int64_t other)
+/* own [of the other side]: which items are paired with the row. */
+static void mark_own(const struct set *s, int side, int64_t row, bool *own)
 {
     for (int64_t k = 0; k < s->n_pairs; k++) {
         int64_t a = side == SIDE_TEXT ? s->pairs[k].text : s->pairs[k].image;
         int64_t b = side == SIDE_TEXT ? s->pairs[k].image : s->pairs[k].text;
-        if (a == row && b == other)
-            return true;
+        if (a == row)
+            own[b] = true;
     }
-    return false;
 }
 
-static int write_table(const struct likelihood_cmd *o, const struct set *s, int side, const double *l, int64_t n)
+static int write_table(const struct likelihood_cmd *o, const struct set *s, int side, const double *l, const bool *own,
+                       int64_t n)
 {
     struct atomic_file *f;
     struct str line = {0};
@@ -43,7 +44,7 @@ static int write_table(const struct likelihood_cmd *o, const struct set *s, int 
     int rc = atomic_printf(f, "row,log_likelihood,pair,name\n");
     for (int64_t i = 0; i < n && rc == 0; i++) {
         str_clear(&line);
-        str_add(&line, "%lld,%.9g,%d,", (long long)i, l[i], is_pair(s, side, o->row, i));
+        str_add(&line, "%lld,%.9g,%d,", (long long)i, l[i], own[i]);
         str_add_csv(&line, adapters_row_name(s, !side, i), ',');
         str_add_c(&line, '\n');
         rc = line.failed ? ERR_MEMORY : atomic_write(f, line.s, line.n);
@@ -68,23 +69,23 @@ static int64_t next_best(const double *l, int64_t n, int64_t last)
 }
 
 static int report(const struct cli *c, const struct likelihood_cmd *o, const struct set *s, int side, const double *l,
-                  int64_t n)
+                  const bool *own, int64_t n)
 {
-    double mean = 0, own = -INFINITY;
+    double mean = 0, best = -INFINITY;
     int64_t rank = -1, last = -1;
     json_t *list = c->json ? json_array() : NULL;
     for (int64_t i = 0; i < n; i++) {
         mean += l[i] / (double)n;
-        if (is_pair(s, side, o->row, i) && l[i] > own)
-            own = l[i];
+        if (own[i] && l[i] > best)
+            best = l[i];
     }
-    for (int64_t i = 0; i < n && isfinite(own); i++)
-        rank = (rank < 0 ? 0 : rank) + (l[i] > own);
+    for (int64_t i = 0; i < n && isfinite(best); i++)
+        rank = (rank < 0 ? 0 : rank) + (l[i] > best);
     if (!c->json)
         printf("%lld items, mean log-likelihood %.4f per dimension; the item's own: %.4f, %lld before it\n",
-               (long long)n, mean, own, (long long)rank);
+               (long long)n, mean, best, (long long)rank);
     for (int64_t k = 0; k < o->top && (last = next_best(l, n, last)) >= 0; k++) {
-        const char *name = adapters_row_name(s, !side, last), *pair = is_pair(s, side, o->row, last) ? "  own" : "";
+        const char *name = adapters_row_name(s, !side, last), *pair = own[last] ? "  own" : "";
         if (c->json)
             json_array_append_new(list, json_pack("{s:I, s:f, s:b, s:s}", "row", (json_int_t)last, "log_likelihood",
                                                   l[last], "pair", *pair != 0, "name", name));
@@ -94,7 +95,7 @@ static int report(const struct cli *c, const struct likelihood_cmd *o, const str
     if (!c->json)
         return 0;
     int rc = cli_put_json(json_pack("{s:s, s:I, s:o, s:o, s:o, s:O}", "side", o->side, "row", (json_int_t)o->row,
-                                    "mean", json_number(mean), "own", json_number(own), "before_own",
+                                    "mean", json_number(mean), "own", json_number(best), "before_own",
                                     rank < 0 ? json_null() : json_integer(rank), "likeliest", list));
     json_decref(list);
     return rc;
@@ -113,13 +114,19 @@ static int run(struct cli *c)
     int rc = adapters_row(s, o->side, o->row, &side);
     int64_t n = rc == 0 && side == SIDE_TEXT ? s->image.n : s->text.n;
     double *l = mem_calloc((size_t)n + 1, sizeof *l);
+    bool *own = mem_calloc((size_t)n + 1, sizeof *own);
+    if (rc == 0 && (!l || !own))
+        rc = ERR_MEMORY;
     if (rc == 0)
-        rc = l ? adapt_likelihood(a, s, side, o->row, l) : ERR_MEMORY;
+        mark_own(s, side, o->row, own);
+    if (rc == 0)
+        rc = adapt_likelihood(a, s, side, o->row, l);
     if (rc == 0 && o->out)
-        rc = write_table(o, s, side, l, n);
+        rc = write_table(o, s, side, l, own, n);
     if (rc == 0)
-        rc = report(c, o, s, side, l, n);
+        rc = report(c, o, s, side, l, own, n);
     mem_free(l);
+    mem_free(own);
     set_close(&s);
     adapt_close(&a);
     return rc;

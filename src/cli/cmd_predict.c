@@ -62,15 +62,33 @@ static void release(struct columns *k)
     mem_free(k->more.shape);
 }
 
+static const char *const array_names[3] = {"mean", "scale", "shape"};
+
+static int array_path(char *path, size_t n, const char *dir, int side, int which)
+{
+    char name[64];
+    snprintf(name, sizeof name, "%s_%s.npy", side_names[side], array_names[which]);
+    return path_join(path, n, dir, name);
+}
+
+/* Before the work: arrays that exist are refused. */
+static int check_arrays(const struct predict_cmd *o)
+{
+    char path[2048];
+    for (int k = 0; k < 6; k++) {
+        TRY(array_path(path, sizeof path, o->arrays, k / 3, k % 3));
+        TRY(path_check_output(path, o->force));
+    }
+    return 0;
+}
+
 static int write_arrays(const char *dir, int side, const struct columns *k, int64_t width)
 {
-    const char *const names[3] = {"mean", "scale", "shape"};
     const float *const data[3] = {k->more.mean, k->more.scale, k->more.shape};
     const int64_t shape[2] = {k->n, width};
     for (int i = 0; i < 3; i++) {
-        char name[64], path[2048];
-        snprintf(name, sizeof name, "%s_%s.npy", side_names[side], names[i]);
-        TRY(path_join(path, sizeof path, dir, name));
+        char path[2048];
+        TRY(array_path(path, sizeof path, dir, side, i));
         TRY(npy_write(path, DT_F32, 2, shape, data[i]));
     }
     return 0;
@@ -139,6 +157,8 @@ static int run(struct cli *c)
     struct predict_opt p = {.passes = o->passes, .dropout = o->dropout, .seed = (uint64_t)o->seed, .force = o->force};
     TRY(cli_need(c, o->out, "--out"));
     TRY(path_check_output(o->out, o->force));
+    if (o->arrays)
+        TRY(check_arrays(o));
     TRY(adapters_open(c, &o->set, &o->engine, &a, &s));
     int rc = o->arrays ? path_make_dirs(o->arrays) : 0;
     for (int side = 0; side < 2 && rc == 0; side++) {
@@ -164,10 +184,8 @@ const struct command command_predict = {
     .summary = "an adapter's uncertainty of every row of a set",
     .usage = "ADAPTER (SET | --images A.npy --texts B.npy) --out FILE.csv",
     .notes = "uncertainty is the total variance, the mean over the dimensions; 1 is the spread of the training vectors "
-             "about "
-             "their mean.\nfidelity is the cosine of the distribution's mean with the vector. An adapter of another "
-             "model is "
-             "refused (exit 3);\n--force takes it.\n",
+             "about their mean.\nfidelity is the cosine of the distribution's mean with the vector. An adapter of "
+             "another model is refused (exit 3);\n--force takes it.\n",
     .example = "meridian predict adapter test-set --out uncertainty.csv",
     .options = options,
     .size = sizeof(struct predict_cmd),

@@ -41,8 +41,7 @@ static const struct opt options[] = {
 };
 #undef F
 
-/* ---- the query's vector
- * ------------------------------------------------------------------------------------------------------ */
+/* ---- the query's vector ---- */
 
 /* Two fingerprints never mix, unless that is what is wanted: then *mixed, "" before, names both and goes into the
  * answer. */
@@ -109,8 +108,7 @@ static int make_query(const struct search_opt *o, const struct set *s, float *qu
     return rc;
 }
 
-/* ---- the answer
- * -------------------------------------------------------------------------------------------------------------- */
+/* ---- the answer ---- */
 
 /* What the answer is made of. */
 struct found {
@@ -254,8 +252,7 @@ static int write_grid(struct cli *c, const struct search_opt *o, const struct se
     return grid_write_html(&grid, list, n);
 }
 
-/* ---- what a calibration adds
- * ---------------------------------------------------------------------------------------------------- */
+/* ---- what a calibration adds ---- */
 
 static int check_calibration(const struct search_opt *o, const struct set *s, const struct calibration *cal,
                              const struct match_model *m, int64_t n_gallery)

@@ -33,6 +33,9 @@ say "$(head -n 1 a.csv)"
 must predict a set1 --out b.csv --arrays arrays -q
 ls arrays >.names
 say $(cat .names)
+start predict a set1 --out c.csv --arrays arrays -q >.out 2>.err && fail "predict replaced arrays without --force"
+absent c.csv
+must predict a set1 --out c.csv --arrays arrays --force -q
 must sample a set1 --row 2 -n 3 --region near --out near.npy
 say "$(wc -l <.out | tr -d ' ') draws"
 must likelihood a set1 --row 2 --out l.csv --json
