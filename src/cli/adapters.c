@@ -23,15 +23,6 @@ int adapters_open(struct cli *c, const struct set_opt *set, const struct engine_
     return rc;
 }
 
-const char *adapters_row_name(const struct set *s, int side, int64_t row)
-{
-    const struct set_side *x = side == SIDE_TEXT ? &s->text : &s->image;
-    int col = x->has_meta ? table_col(&x->meta, side == SIDE_TEXT ? "caption" : "path") : -1;
-    if (col < 0 && x->has_meta)
-        col = table_col(&x->meta, "id");
-    return col < 0 ? "" : table_cell(&x->meta, row, col);
-}
-
 int adapters_row(const struct set *s, const char *side, int64_t row, int *which)
 {
     *which = strcmp(side, "text") ? SIDE_IMAGE : SIDE_TEXT;

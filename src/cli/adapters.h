@@ -8,8 +8,6 @@
 /* The words ADAPTER [SET] of a command, the set in one of its two forms (struct set_opt). */
 int adapters_open(struct cli *c, const struct set_opt *set, const struct engine_opt *engine, struct adapter **a,
                   struct set **s);
-/* What names a row of a side: path, id or caption; "" when the set has no table. */
-const char *adapters_row_name(const struct set *s, int side, int64_t row);
 /* --side and --row of a command. */
 int adapters_row(const struct set *s, const char *side, int64_t row, int *which);
 

@@ -70,18 +70,6 @@ static int read_features(const char *list, int *features)
 
 /* ---- which rows ---- */
 
-static bool in_list(const char *list, const char *word)
-{
-    size_t n = strlen(word);
-    for (const char *p = list; n && *p;) {
-        size_t m = strcspn(p, ",");
-        if (m == n && !strncmp(p, word, n))
-            return true;
-        p += m + (p[m] == ',');
-    }
-    return false;
-}
-
 static int mark_rows(const char *path, uint8_t value, int64_t n, uint8_t *given)
 {
     char line[64];
@@ -129,7 +117,7 @@ static int given_roles(struct cli *c, const struct calibrate_cmd *o, const struc
                  o->split_column);
         for (int64_t i = 0; i < s->image.n; i++) {
             const char *cell = table_cell(&s->image.meta, i, col);
-            given[i] = in_list(o->validation, cell) ? ROLE_FIT : in_list(o->test, cell) ? ROLE_TEST : ROLE_NONE;
+            given[i] = cli_listed(o->validation, cell) ? ROLE_FIT : cli_listed(o->test, cell) ? ROLE_TEST : ROLE_NONE;
         }
     } else {
         TRY(cli_need(c, o->validation_rows, "--validation-rows"));

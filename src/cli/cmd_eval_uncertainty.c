@@ -124,13 +124,7 @@ static int read_columns(struct job *j)
 
 static bool wanted(const char *list, const char *name)
 {
-    size_t n = strlen(name);
-    if (strcmp(list, "all") == 0)
-        return true;
-    for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',')
-        if (strcspn(p, ",") == n && strncmp(p, name, n) == 0)
-            return true;
-    return false;
+    return strcmp(list, "all") == 0 || cli_listed(list, name);
 }
 
 static int check_scores(const char *list, bool adapter)

@@ -45,7 +45,7 @@ static int write_table(const struct likelihood_cmd *o, const struct set *s, int 
     for (int64_t i = 0; i < n && rc == 0; i++) {
         str_clear(&line);
         str_add(&line, "%lld,%.9g,%d,", (long long)i, l[i], own[i]);
-        str_add_csv(&line, adapters_row_name(s, !side, i), ',');
+        str_add_csv(&line, cli_row_name(s, side == SIDE_IMAGE, i, ""), ',');
         str_add_c(&line, '\n');
         rc = line.failed ? ERR_MEMORY : atomic_write(f, line.s, line.n);
     }
@@ -85,7 +85,7 @@ static int report(const struct cli *c, const struct likelihood_cmd *o, const str
         printf("%lld items, mean log-likelihood %.4f per dimension; the item's own: %.4f, %lld before it\n",
                (long long)n, mean, best, (long long)rank);
     for (int64_t k = 0; k < o->top && (last = next_best(l, n, last)) >= 0; k++) {
-        const char *name = adapters_row_name(s, !side, last), *pair = own[last] ? "  own" : "";
+        const char *name = cli_row_name(s, side == SIDE_IMAGE, last, ""), *pair = own[last] ? "  own" : "";
         if (c->json)
             json_array_append_new(list, json_pack("{s:I, s:f, s:b, s:s}", "row", (json_int_t)last, "log_likelihood",
                                                   l[last], "pair", *pair != 0, "name", name));

@@ -107,7 +107,7 @@ static int write_table(const char *path, const struct set *s, const struct colum
             str_add(&line, "%s,%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,", side_names[side], (long long)i, k[side].scalar[i],
                     m->aleatoric[i], m->epistemic[i], m->aleatoric[i] + m->epistemic[i], m->log_variance[i],
                     m->fidelity[i]);
-            str_add_csv(&line, adapters_row_name(s, side, i), ',');
+            str_add_csv(&line, cli_row_name(s, side == SIDE_TEXT, i, ""), ',');
             str_add_c(&line, '\n');
             rc = line.failed ? ERR_MEMORY : atomic_write(f, line.s, line.n);
         }

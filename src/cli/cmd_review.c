@@ -48,13 +48,8 @@ static int read_kinds(const char *list, unsigned *kinds)
 static const char *name_of(const struct set *s, bool text, int64_t row)
 {
     const struct set_side *side = text ? &s->text : &s->image;
-    static const char *const cols[2][3] = {{"path", "id", "label"}, {"caption", "id", "label"}};
-    for (int i = 0; side->has_meta && i < 3; i++) {
-        int col = table_col(&side->meta, cols[text][i]);
-        if (col >= 0)
-            return table_cell(&side->meta, row, col);
-    }
-    return "";
+    int label = side->has_meta ? table_col(&side->meta, "label") : -1;
+    return cli_row_name(s, text, row, label < 0 ? "" : table_cell(&side->meta, row, label));
 }
 
 enum { N_COLS = 9 };

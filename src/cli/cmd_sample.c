@@ -41,7 +41,7 @@ static int report(const struct cli *c, const struct sample_cmd *o, struct set *s
     }
     json_t *list = c->json ? json_array() : NULL;
     for (int64_t i = 0; i < o->n && rc == 0; i++) {
-        const char *name = hits[i].row >= 0 ? adapters_row_name(s, SIDE_IMAGE, hits[i].row) : "";
+        const char *name = hits[i].row >= 0 ? cli_row_name(s, false, hits[i].row, "") : "";
         if (c->json)
             json_array_append_new(list,
                                   json_pack("{s:I, s:I, s:f, s:s}", "draw", (json_int_t)i, "image",

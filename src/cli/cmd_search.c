@@ -123,16 +123,6 @@ struct found {
     double set_threshold;
 };
 
-/* What names a row: the picture's path (or id), the caption; NULL when the set has no table. */
-static const char *name_of(const struct set *s, bool text, int64_t row)
-{
-    const struct set_side *side = text ? &s->text : &s->image;
-    int col = side->has_meta ? table_col(&side->meta, text ? "caption" : "path") : -1;
-    if (col < 0 && side->has_meta)
-        col = table_col(&side->meta, "id");
-    return col < 0 ? NULL : table_cell(&side->meta, row, col);
-}
-
 /* A picture's label, or its first caption. */
 static const char *caption_of(const struct set *s, int64_t row)
 {
@@ -141,7 +131,7 @@ static const char *caption_of(const struct set *s, int64_t row)
         return table_cell(&s->image.meta, row, label);
     for (int64_t i = 0; i < s->n_pairs; i++)
         if (s->pairs[i].image == row)
-            return name_of(s, true, s->pairs[i].text);
+            return cli_row_name(s, true, s->pairs[i].text, NULL);
     return NULL;
 }
 
@@ -162,7 +152,7 @@ static int put_json(const struct search_opt *o, const struct set *s, const struc
     json_t *list = json_array();
     for (int64_t i = 0; list && i < f->n && !f->unsure; i++) {
         int64_t row = f->hits[i].row;
-        const char *name = name_of(s, f->text, row), *caption = f->text ? NULL : caption_of(s, row);
+        const char *name = cli_row_name(s, f->text, row, NULL), *caption = f->text ? NULL : caption_of(s, row);
         json_t *hit = json_pack("{s:I, s:f, s:s*, s:s*}", "row", (json_int_t)row, "score", (double)f->hits[i].score,
                                 f->text ? "caption" : "path", name, "label", caption);
         if (hit && f->p)
@@ -214,7 +204,7 @@ static void print_hits(const struct set *s, const struct found *f)
     printf("%4s  %-7s  %s%7s  %s\n", "", "score", f->p ? "p match  " : "", "row", f->text ? "caption" : "picture");
     for (int64_t i = 0; i < f->n; i++) {
         int64_t row = f->hits[i].row;
-        const char *name = name_of(s, f->text, row), *caption = f->text ? NULL : caption_of(s, row);
+        const char *name = cli_row_name(s, f->text, row, NULL), *caption = f->text ? NULL : caption_of(s, row);
         str_safe(safe, sizeof safe, caption ? caption : name ? name : "");
         printf("%4lld  %-7.4f  ", (long long)i + 1, (double)f->hits[i].score);
         if (f->p)
@@ -239,10 +229,11 @@ static int write_grid(struct cli *c, const struct search_opt *o, const struct se
     if (!list)
         return ERR_MEMORY;
     for (int64_t i = 0; i < n; i++)
-        list[i] = (struct grid_hit){.path = text ? NULL : name_of(s, false, hits[i].row),
-                                    .row = hits[i].row,
-                                    .score = (double)hits[i].score,
-                                    .caption = text ? name_of(s, true, hits[i].row) : caption_of(s, hits[i].row)};
+        list[i] =
+            (struct grid_hit){.path = text ? NULL : cli_row_name(s, false, hits[i].row, NULL),
+                              .row = hits[i].row,
+                              .score = (double)hits[i].score,
+                              .caption = text ? cli_row_name(s, true, hits[i].row, NULL) : caption_of(s, hits[i].row)};
     struct grid_opt grid = {.path = o->out,
                             .force = o->force,
                             .query = o->text,

@@ -129,3 +129,24 @@ const char *cli_set_base(const struct set *s, const char *given, char *out, size
     strcpy(out, stored);
     return out;
 }
+
+const char *cli_row_name(const struct set *s, bool text, int64_t row, const char *none)
+{
+    const struct set_side *side = text ? &s->text : &s->image;
+    int col = side->has_meta ? table_col(&side->meta, text ? "caption" : "path") : -1;
+    if (col < 0 && side->has_meta)
+        col = table_col(&side->meta, "id");
+    return col < 0 ? none : table_cell(&side->meta, row, col);
+}
+
+bool cli_listed(const char *list, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = list; n && *p;) {
+        size_t m = strcspn(p, ",");
+        if (m == n && !strncmp(p, word, n))
+            return true;
+        p += m + (p[m] == ',');
+    }
+    return false;
+}
