@@ -74,7 +74,7 @@ static int mark_rows(const char *path, uint8_t value, int64_t n, uint8_t *given)
 {
     char line[64];
     int64_t at = 0;
-    FILE *f = fopen(path, "re");
+    FILE *f = fopen(path, "rb");
     if (!f)
         return err_errno(ERR_DATA, "%s: cannot open", path);
     int rc = 0;
