@@ -96,7 +96,8 @@ static double objective(const double *z, const bool *match, int64_t n, int p, st
         loss += over * (softplus(x) - y * x);
         if (!gradient)
             continue;
-        memcpy(row, z + i * p, (size_t)p * sizeof *row);
+        for (int k = 0; k < p; k++) /* p may be 0 and z NULL: a constant alone */
+            row[k] = z[i * p + k];
         row[p] = 1;
         for (int k = 0; k < q; k++) {
             gradient[k] += over * (s - y) * row[k];
