@@ -280,7 +280,6 @@ static int inspect_folder(const char *path, json_t **out)
 
 static int inspect(const char *path, json_t **out)
 {
-    static const char *const pickles[] = {".bin", ".pt", ".pth", ".ckpt", ".pkl"};
     static const char *const tables[] = {".csv", ".tsv"};
     static const char *const archives[] = {".tar", ".tar.gz", ".tgz", ".tar.zst"};
     if (path_is_dir(path) || !path_exists(path))
@@ -295,7 +294,7 @@ static int inspect(const char *path, json_t **out)
         return inspect_parquet(path, out);
     if (image_has_name(path))
         return inspect_picture(path, out);
-    if (ends_in(path, pickles, ARRAY_LEN(pickles)))
+    if (source_is_pickle(path))
         return source_refuse_pickle(path);
     if (ends_in(path, archives, ARRAY_LEN(archives)))
         FAIL(ERR_USAGE, "%s: an archive of samples is looked at with meridian data wds:%s", path, path);

@@ -435,17 +435,6 @@ static int config_as(const struct model *m, enum layout l, enum dtype dtype, jso
     return rc;
 }
 
-static int put_config(json_t *config, const char *path)
-{
-    char *text = json_dumps(config, JSON_INDENT(2) | JSON_REAL_PRECISION(15));
-    json_decref(config);
-    if (!text)
-        FAIL(ERR_MEMORY, "%s: no memory for the configuration", path);
-    int rc = atomic_put(path, text, strlen(text));
-    free(text);
-    return rc;
-}
-
 static int save_bound(const struct model *m, const struct params *p, const char *dir, enum dtype dtype, enum layout l)
 {
     char path[2048];
@@ -454,12 +443,8 @@ static int save_bound(const struct model *m, const struct params *p, const char 
     if (dtype != DT_F32 && dtype != DT_F16 && dtype != DT_BF16)
         FAIL(ERR_UNSUPPORTED, "%s: weights are saved as F32, F16 or BF16, not %s", dir, dtype_name(dtype));
     TRY(config_as(m, l, dtype, &config));
-    int rc = path_join(path, sizeof path, dir, oc ? "open_clip_config.json" : "config.json");
-    if (rc < 0) {
-        json_decref(config);
-        return rc;
-    }
-    TRY(put_config(config, path));
+    TRY(atomic_put_json(dir, oc ? "open_clip_config.json" : "config.json", config,
+                        JSON_INDENT(2) | JSON_REAL_PRECISION(15)));
     TRY(path_join(path, sizeof path, dir, oc ? "open_clip_model.safetensors" : "model.safetensors"));
     TRY(params_save(p, path, dtype));
     if (!oc)

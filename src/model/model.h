@@ -89,6 +89,7 @@ struct model_source {
 };
 int source_open(struct model_source *s, const char *dir);
 void source_close(struct model_source *s);
+bool source_is_pickle(const char *name);     /* by its suffix */
 int source_refuse_pickle(const char *path); /* ERR_UNSUPPORTED with the advice */
 
 /* ---- models (model.c; families in model_list.h) ---- */

@@ -136,16 +136,23 @@ static bool has(const char *dir, const char *name)
     return path_join(path, sizeof path, dir, name) == 0 && path_exists(path);
 }
 
+bool source_is_pickle(const char *name)
+{
+    static const char *const ends[] = {".bin", ".pt", ".pth", ".ckpt", ".pkl"};
+    for (size_t i = 0; i < ARRAY_LEN(ends); i++)
+        if (str_ends(name, ends[i]))
+            return true;
+    return false;
+}
+
 /* The first pickle in the folder, "" when there is none. */
 static void find_pickle(const char *dir, char *out, size_t n)
 {
-    static const char *const ends[] = {".bin", ".pt", ".pth", ".ckpt", ".pkl"};
     DIR *d = opendir(dir);
     out[0] = 0;
     for (struct dirent *e = d ? readdir(d) : NULL; e && !out[0]; e = readdir(d))
-        for (size_t i = 0; i < ARRAY_LEN(ends); i++)
-            if (str_ends(e->d_name, ends[i]))
-                snprintf(out, n, "%s", e->d_name);
+        if (source_is_pickle(e->d_name))
+            snprintf(out, n, "%s", e->d_name);
     if (d)
         closedir(d);
 }

@@ -1,5 +1,6 @@
 /* tests/loss/test_ggd.c: the generalised Gaussian and the objectives of adapters, against golden values of other
  * people's code (golden/losses, float64), closed forms and numerical integrals. */
+#include "golden_losses.h"
 #include "io/io.h"
 #include "loss/loss.h"
 
@@ -11,28 +12,6 @@
 #include <math.h>
 #include <stdlib.h>
 #include <string.h>
-
-static struct st_file *inputs, *expected;
-
-static int open_golden(void **state UNUSED)
-{
-    char path[1024];
-    const char *base = getenv("MERIDIAN_SHARED");
-    snprintf(path, sizeof path, "%s/golden/losses/inputs.safetensors", base ? base : "");
-    if (!base || !path_exists(path))
-        return 0;
-    if (st_open(&inputs, path) < 0)
-        return -1;
-    snprintf(path, sizeof path, "%s/golden/losses/expected.safetensors", base);
-    return st_open(&expected, path) < 0 ? -1 : 0;
-}
-
-static int close_golden(void **state UNUSED)
-{
-    st_close(&inputs);
-    st_close(&expected);
-    return 0;
-}
 
 #define NEED_GOLDEN()                                                                                                  \
     if (!inputs) {                                                                                                     \

@@ -2,6 +2,7 @@
  *
  * CLIP's through its own row of the registry. The objectives of the methods that come later are put together here from
  * ops alone, as their papers write them: whoever adds them finds every op there, with a gradient that is right. */
+#include "golden_losses.h"
 #include "io/io.h"
 #include "loss/loss.h"
 
@@ -15,28 +16,6 @@
 #include <string.h>
 
 enum { MAX_INPUTS = 6 };
-
-static struct st_file *inputs, *expected;
-
-static int open_golden(void **state UNUSED)
-{
-    char path[1024];
-    const char *base = getenv("MERIDIAN_SHARED");
-    snprintf(path, sizeof path, "%s/golden/losses/inputs.safetensors", base ? base : "");
-    if (!base || !path_exists(path))
-        return 0;
-    if (st_open(&inputs, path) < 0)
-        return -1;
-    snprintf(path, sizeof path, "%s/golden/losses/expected.safetensors", base);
-    return st_open(&expected, path) < 0 ? -1 : 0;
-}
-
-static int close_golden(void **state UNUSED)
-{
-    st_close(&inputs);
-    st_close(&expected);
-    return 0;
-}
 
 /* ---- comparison ---- */
 
