@@ -244,6 +244,9 @@ static int check_options(const struct adapt_opt *o, enum method m)
              o->method);
     if (o->epochs == 0 && !o->from)
         FAIL(ERR_USAGE, "option --epochs is 0: nothing would be learned; that needs --from");
+    if (o->hidden > limit_get(LIMIT_WIDTH)) /* what is written must open again */
+        FAIL(ERR_USAGE, "option --hidden is %lld, expected at most %lld (limit width)", (long long)o->hidden,
+             (long long)limit_get(LIMIT_WIDTH));
     return 0;
 }
 

@@ -1,4 +1,5 @@
 /* Sets: round trips in both precisions, hand-made folders, corruption, mismatches, refusals; nothing half-written. */
+#include "scratch.h"
 #include "space/space.h"
 
 #include <math.h>
@@ -9,31 +10,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static char root[256];
-
-static const char *at(const char *name)
-{
-    static char path[8][600];
-    static int turn;
-    turn = (turn + 1) % 8;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", root, name);
-    return path[turn];
-}
-
-static int make_root(void **state)
-{
-    (void)state;
-    const char *base = getenv("TMPDIR");
-    snprintf(root, sizeof root, "%s/meridian-set-XXXXXX", base ? base : "/tmp");
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int drop_root(void **state)
-{
-    (void)state;
-    return path_remove_tree(root);
-}
 
 static void put(const char *name, const char *text)
 {

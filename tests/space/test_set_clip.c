@@ -1,4 +1,5 @@
 /* clip-retrieval's folders as sets, both ways; two makers' vectors side by side. */
+#include "scratch.h"
 #include "space/space.h"
 
 #include <math.h>
@@ -9,32 +10,6 @@
 #include <unistd.h>
 
 #include <cmocka.h>
-
-static char root[256];
-
-static const char *at(const char *name)
-{
-    static char path[8][600];
-    static int turn;
-    turn = (turn + 1) % 8;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", root, name);
-    return path[turn];
-}
-
-static int make_root(void **state)
-{
-    (void)state;
-    const char *base = getenv("TMPDIR");
-    snprintf(root, sizeof root, "%s/meridian-clip-XXXXXX", base ? base : "/tmp");
-    log_level(LOG_ERROR);
-    return mkdtemp(root) ? 0 : -1;
-}
-
-static int drop_root(void **state)
-{
-    (void)state;
-    return path_remove_tree(root);
-}
 
 static void must(int rc)
 {

@@ -1,6 +1,6 @@
 /* Norms, means, principal axes, spectrum, effective rank, and the products and eigenvalues below them. */
-#include "spectrum.h"
 #include "space/space.h"
+#include "spectrum.h"
 
 #include "kernel/kernel.h"
 
