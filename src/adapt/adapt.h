@@ -36,6 +36,8 @@ int adapt_open(struct adapter **a, const char *dir);
 int adapt_open_on(struct adapter **a, const char *dir, const struct engine *e);
 void adapt_close(struct adapter **a);
 const char *adapt_method(const struct adapter *a);
+/* Whether this side has distributions (asymmetric methods leave the pictures points). */
+bool adapt_covers(const struct adapter *a, int side);
 
 struct predict_opt {
     int64_t passes; /* with dropout; 0: 15 */
@@ -64,5 +66,15 @@ int adapt_sample(struct adapter *a, const struct set *s, int side, int64_t row, 
 /* out [n of the other side]: log-likelihood of each vector of the other side under the distribution of this row, per
  * dimension, in the adapter's unit. */
 int adapt_likelihood(struct adapter *a, const struct set *s, int side, int64_t row, double *out);
+
+/* ---- which rows to ask about (acquire.c) ---- */
+
+/* score [rows of the pool's side]: what a label would tell, in nats. what: "bald" (about this row's own label, averaged
+ * over the adapter's distributions) or "epig" (about the labels of the target's rows of that side; target NULL: the
+ * pool's own). The labels of a row are the items of the pool's other side; their probabilities are the softmax of
+ * logit_scale times the cosines. Works for every method: joint draws of the weights (bayesvlm), else draws of every
+ * item. passes of o: draws, 0: 32. */
+int adapt_acquire(struct adapter *a, const struct set *pool, const struct set *target, int side, const char *what,
+                  const struct predict_opt *o, double *score);
 
 #endif
