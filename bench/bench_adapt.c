@@ -44,8 +44,9 @@ static int step(struct bench *b, bool update, double *loss)
     params_zero_grad(&b->a->params);
     for (int side = 0; side < 2 && update; side++)
         keep[side] = capsule_mask(b->t, BATCH, HIDDEN, b->dropout, 1, (uint32_t)b->step, side * BATCH);
-    struct tensor *l = fit_loss(b->a, &o, t_input(b->t, SHAPE(BATCH, D), b->x + b->at * D),
-                                t_input(b->t, SHAPE(BATCH, D), b->y + b->at * D), keep, NULL);
+    struct tensor *x[2] = {t_input(b->t, SHAPE(BATCH, D), b->x + b->at * D),
+                           t_input(b->t, SHAPE(BATCH, D), b->y + b->at * D)};
+    struct tensor *l = method_probvlm.loss(b->a, &o, x, keep, NULL);
     TRY(tape_status(b->t));
     *loss = t_value(l);
     if (!update)
@@ -78,7 +79,13 @@ static int serve(struct bench *b)
 
 static int run(const char *dir, int threads)
 {
-    struct design d = {.released = true, .width = D, .hidden = HIDDEN, .image_scale = 1, .text_scale = 1, .unit = 1};
+    struct design d = {.method = &method_probvlm,
+                       .released = true,
+                       .width = D,
+                       .hidden = HIDDEN,
+                       .image_scale = 1,
+                       .text_scale = 1,
+                       .unit = 1};
     struct bench b = {.dropout = 0.1};
     const struct engine *e;
     char path[2048];

@@ -7,22 +7,27 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const methods[N_METHODS] = {"probvlm", "pfe", "pcme", "pcmepp"};
 static const char *const mean_rules[] = {"free", "residual", "fixed"};
+#define X(id) &method_##id,
+static const struct method *const methods[] = {
+#include "adapt/method_list.h"
+};
+#undef X
 
-const char *method_name(enum method m)
+int method_find(const char *name, const struct method **out)
 {
-    return methods[m];
-}
-
-int method_find(const char *name, enum method *out)
-{
-    for (int i = 0; i < N_METHODS; i++)
-        if (!strcmp(name, methods[i])) {
-            *out = (enum method)i;
+    struct str known = {0};
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++) {
+        if (!strcmp(name, methods[i]->name)) {
+            *out = methods[i];
+            str_free(&known);
             return 0;
         }
-    FAIL(ERR_DATA, "method \"%.40s\" is unknown, expected probvlm, pfe, pcme or pcmepp", name);
+        str_add(&known, "%s%s", i ? ", " : "", methods[i]->name);
+    }
+    err_set(ERR_DATA, "method \"%.40s\" is unknown, expected one of %s", name, known.s ? known.s : "");
+    str_free(&known);
+    return ERR_DATA;
 }
 
 const char *mean_rule_name(enum mean_rule m)
@@ -40,7 +45,7 @@ int mean_rule_find(const char *name, enum mean_rule *out)
     FAIL(ERR_DATA, "mean \"%.40s\" is unknown, expected free, residual or fixed", name);
 }
 
-int adapter_make(struct adapter **out, const struct design *d, const struct engine *e, const struct weight_files *w)
+int adapter_new(struct adapter **out, const struct design *d, const struct engine *e)
 {
     struct arena *arena;
     TRY(arena_open(&arena, "adapter"));
@@ -53,17 +58,32 @@ int adapter_make(struct adapter **out, const struct design *d, const struct engi
     a->d = *d;
     a->engine = e;
     a->model = a->fingerprint = "";
-    int rc = capsule_bind(a);
-    if (rc == 0 && w) /* before memory is asked for: a design without its weights costs nothing */
-        rc = params_check(&a->params, w);
-    if (rc == 0)
-        rc = params_allocate(&a->params, e->real);
-    if (rc == 0 && w)
-        rc = params_load(&a->params, w, false);
     for (int side = 0; side < 2; side++)
         a->mean[side] = arena_calloc(arena, (size_t)d->width, sizeof(double));
-    if (rc == 0 && (!a->mean[0] || !a->mean[1]))
-        rc = ERR_MEMORY;
+    if (!a->mean[0] || !a->mean[1]) {
+        adapt_close(&a);
+        return ERR_MEMORY;
+    }
+    *out = a;
+    return 0;
+}
+
+int adapter_bind(struct adapter *a, const struct weight_files *w)
+{
+    if (!a->d.method->bind)
+        return 0;
+    TRY(a->d.method->bind(a));
+    if (w) /* before memory is asked for: a design without its weights costs nothing */
+        TRY(params_check(&a->params, w));
+    TRY(params_allocate(&a->params, a->engine->real));
+    return w ? params_load(&a->params, w, false) : 0;
+}
+
+int adapter_make(struct adapter **out, const struct design *d, const struct engine *e, const struct weight_files *w)
+{
+    struct adapter *a = NULL;
+    TRY(adapter_new(&a, d, e));
+    int rc = adapter_bind(a, w);
     if (rc < 0)
         adapt_close(&a);
     else
@@ -83,11 +103,19 @@ void adapt_close(struct adapter **a)
 
 const char *adapt_method(const struct adapter *a)
 {
-    return methods[a->d.method];
+    return a->d.method->name;
 }
 
-int adapter_check_set(const struct adapter *a, const struct set *s, bool force)
+bool adapt_covers(const struct adapter *a, int side)
 {
+    return a->d.method->sides >> side & 1;
+}
+
+int adapter_check_set(const struct adapter *a, const struct set *s, int side, bool force)
+{
+    if (side >= 0 && !adapt_covers(a, side))
+        FAIL(ERR_DATA, "method %s has a distribution of %s only, not of %s", a->d.method->name,
+             side == SIDE_TEXT ? "pictures" : "texts", side == SIDE_TEXT ? "texts" : "pictures");
     if (s->width != a->d.width)
         FAIL(ERR_MISMATCH, "set \"%s\" has vectors of width %lld, the adapter was fitted to width %lld of model \"%s\"",
              s->path, (long long)s->width, (long long)a->d.width, a->model);
@@ -114,12 +142,14 @@ int adapter_save(const struct adapter *a, const char *dir, const json_t *options
     const struct design *d = &a->d;
     json_t *o =
         json_pack("{s:s, s:i, s:s, s:s, s:b, s:I, s:I, s:f, s:f, s:f, s:f, s:s, s:s, s:{s:o, s:o}, s:O*}", "format",
-                  "meridian adapter", "version", 1, "method", method_name(d->method), "mean", mean_rule_name(d->mean),
+                  "meridian adapter", "version", 1, "method", d->method->name, "mean", mean_rule_name(d->mean),
                   "released", d->released, "width", (json_int_t)d->width, "hidden", (json_int_t)d->hidden, "dropout",
                   d->dropout, "image_scale", d->image_scale, "text_scale", d->text_scale, "unit", d->unit, "model",
                   a->model, "fingerprint", a->fingerprint, "removed_mean", "image", numbers(a->mean[0], d->width),
                   "text", numbers(a->mean[1], d->width), "options", options);
-    int rc = o ? str_add_json(&text, o, JSON_INDENT(1) | JSON_REAL_PRECISION(17))
+    int rc = o && d->method->write ? d->method->write(a, o) : 0;
+    if (rc == 0)
+        rc = o ? str_add_json(&text, o, JSON_INDENT(1) | JSON_REAL_PRECISION(17))
                : err_set(ERR_MEMORY, "no memory for adapter.json");
     json_decref(o);
     str_add_c(&text, '\n');
@@ -131,6 +161,8 @@ int adapter_save(const struct adapter *a, const char *dir, const json_t *options
         rc = atomic_put(path, text.s, text.n);
     str_free(&text);
     TRY(rc);
+    if (!d->method->bind)
+        return 0;
     TRY(path_join(path, sizeof path, dir, "adapter.safetensors"));
     return params_save(&a->params, path, DT_F32);
 }
@@ -183,8 +215,12 @@ static int read_adapter(struct adapter **out, const json_t *o, const struct desi
     TRY(json_field_str(o, "model", false, &model, where));
     TRY(json_field_str(o, "fingerprint", false, &fingerprint, where));
     TRY(path_join(path, sizeof path, dir, "adapter.safetensors"));
-    TRY(st_open(&f, path));
-    int rc = adapter_make(&a, d, e, &(struct weight_files){.n = 1, .v = &f, .path = path});
+    TRY(adapter_new(&a, d, e));
+    int rc = d->method->read ? d->method->read(a, o, where) : 0;
+    if (rc == 0 && d->method->bind)
+        rc = st_open(&f, path);
+    if (rc == 0)
+        rc = adapter_bind(a, &(struct weight_files){.n = 1, .v = &f, .path = path});
     st_close(&f);
     if (rc == 0)
         rc = read_mean(json_object_get(means, "image"), d->width, a->mean[0], where);

@@ -15,12 +15,12 @@ struct capsule {
     struct linear mean, inverse, shape;
 };
 
-enum method { METHOD_PROBVLM, METHOD_PFE, METHOD_PCME, METHOD_PCMEPP, N_METHODS };
 enum mean_rule { MEAN_FREE, MEAN_RESIDUAL, MEAN_FIXED };
+struct method;
 
 /* What decides the arithmetic; adapter.json holds it. */
 struct design {
-    enum method method;
+    const struct method *method;
     enum mean_rule mean;
     bool released;
     int64_t width, hidden;
@@ -33,36 +33,88 @@ struct adapter {
     struct design d;
     const struct engine *engine;
     struct capsule side[2];
-    struct tensor scale, shift; /* of PCME: [] */
+    struct tensor scale, shift; /* learned slope and threshold of a match probability: [] */
     struct params params;
     double *mean[2]; /* [D] of the unit vectors; zeros when released */
+    void *own;       /* the method's own struct, in the arena */
     char *model, *fingerprint;
     struct arena *arena;
 };
 
-const char *method_name(enum method m);
-int method_find(const char *name, enum method *out);
+/* One row's distribution in the network's coordinates: mean, alpha, beta [D]. */
+struct item {
+    double *mean, *alpha, *beta;
+};
+
+/* What a fitting of one's own is given. */
+struct fit_in {
+    const struct set *s;
+    const struct adapt_opt *o;
+    const struct split *split;
+    struct str *log; /* of run.jsonl */
+};
+
+/* One method: src/adapt/method_NAME.c and a line in method_list.h. A network (loss is set) is trained by fit.c and
+ * asked by predict.c; other methods have fit and predict of their own. What is NULL is not needed, or done as for a
+ * network. */
+struct method {
+    const char *name, *help;
+    unsigned sides;  /* 1u << SIDE_IMAGE | 1u << SIDE_TEXT: which sides become distributions */
+    bool whole;      /* a vector that enters has mean square 1, and not each of its numbers */
+    bool fixed_mean; /* the mean is the vector itself */
+    /* before bind: what the set decides, or adapter.json (a->own) */
+    int (*plan)(struct adapter *a, const struct fit_in *in);
+    int (*read)(struct adapter *a, const json_t *o, const char *where);
+    int (*write)(const struct adapter *a, json_t *o);
+    int (*bind)(struct adapter *a); /* params_bind into a->params */
+    void (*init)(struct adapter *a, uint64_t seed);
+    /* a network: x [n,D], keep [n,H] of a side: 0 or 1/(1-p), or NULL. heads: a normal distribution sets *log_var [n,D]
+     * and leaves g->inverse and g->shape. r: of samples. */
+    void (*heads)(const struct adapter *a, int side, struct tensor *x, struct tensor *hidden, struct tensor *keep,
+                  struct ggd_side *g, struct tensor **log_var);
+    struct tensor *(*loss)(const struct adapter *a, const struct adapt_opt *o, struct tensor *const x[2],
+                           struct tensor *const keep[2], struct rng *r);
+    /* others, with the contracts of adapt.h */
+    int (*fit)(struct adapter *a, const struct fit_in *in, struct adapt_result *out);
+    int (*predict)(struct adapter *a, const struct set *s, int side, const struct predict_opt *o, double *scalar,
+                   const struct predict_more *more);
+    int (*look)(struct adapter *a, const struct set *s, int side, int64_t row, struct item *it);
+    int (*sample)(struct adapter *a, const struct set *s, int side, int64_t row, int64_t n, const char *region,
+                  uint64_t seed, float *out);
+    int (*likelihood)(struct adapter *a, const struct set *s, int side, int64_t row, double *out);
+};
+#define X(id) extern const struct method method_##id;
+#include "adapt/method_list.h"
+#undef X
+int method_find(const char *name, const struct method **out);
 const char *mean_rule_name(enum mean_rule m);
 int mean_rule_find(const char *name, enum mean_rule *out);
 
-/* capsule.c */
-int capsule_bind(struct adapter *a); /* both sides' rows, and PCME's numbers */
-void capsule_init(struct adapter *a, uint64_t seed);
-/* x [n,D] -> the second hidden layer [n,H]; then, with or without a mask of dropout, the distribution. */
+/* capsule.c: the parts that networks share */
+int capsule_bind_trunk(struct adapter *a); /* of the sides that become distributions */
+int capsule_bind_match(struct adapter *a); /* a->scale, a->shift */
+/* More rows of the struct capsule of a side, under its prefix. */
+int capsule_bind_rows(struct adapter *a, int side, const struct param_row *rows, int n);
+void capsule_init(struct adapter *a, uint64_t seed); /* every parameter as PyTorch starts it */
+void capsule_fill(const struct adapter *a, struct tensor *x, double v);
+/* x [n,D] -> the second hidden layer [n,H]; then, with or without a mask of dropout, the third [n,D]. */
 struct tensor *capsule_hidden(const struct adapter *a, int side, struct tensor *x);
-/* keep [n,H]: 0 or 1/(1-p), NULL: no dropout. Normal methods: *log_var [n,D] is set, g->inverse and g->shape are not.
- */
-void capsule_heads(const struct adapter *a, int side, struct tensor *x, struct tensor *hidden, struct tensor *keep,
-                   struct ggd_side *g, struct tensor **log_var);
+struct tensor *capsule_out(const struct adapter *a, int side, struct tensor *hidden, struct tensor *keep);
+struct tensor *capsule_bounded(struct tensor *raw, double lo, double hi);
+/* A log variance within bounds that mean the same for every unit. */
+struct tensor *capsule_log_var(const struct adapter *a, struct tensor *raw);
 /* A mask on the tape: row i by the stream (seed, first_row + i, pass). */
 struct tensor *capsule_mask(struct tape *t, int64_t n, int64_t hidden, double p, uint64_t seed, uint32_t pass,
                             int64_t first_row);
 
 /* adapter.c */
-/* w: files to take the weights from, or NULL */
+/* w: files to take the weights from, or NULL. adapter_make is the three in one, for methods that plan nothing. */
+int adapter_new(struct adapter **a, const struct design *d, const struct engine *e);
+int adapter_bind(struct adapter *a, const struct weight_files *w);
 int adapter_make(struct adapter **a, const struct design *d, const struct engine *e, const struct weight_files *w);
 int adapter_save(const struct adapter *a, const char *dir, const json_t *options);
-int adapter_check_set(const struct adapter *a, const struct set *s, bool force);
+/* Of this model and width, and with a distribution on this side (-1: whichever)? */
+int adapter_check_set(const struct adapter *a, const struct set *s, int side, bool force);
 
 /* vectors.c: rows of a set as the network gets them: unit length, mean removed, scaled; in the engine's numbers. */
 int vectors_measure(struct adapter *a, const struct set *s, const struct set_pair *pairs, int64_t n);
@@ -76,10 +128,6 @@ struct split {
 };
 int split_make(struct split *p, const struct set *s, const struct adapt_opt *o);
 void split_free(struct split *p);
-
-/* fit.c: the method's objective of a batch, xi and xt [n,D]; keep: masks of dropout or NULL; r: of PCME's samples. */
-struct tensor *fit_loss(const struct adapter *a, const struct adapt_opt *o, struct tensor *xi, struct tensor *xt,
-                        struct tensor *const keep[2], struct rng *r);
 
 /* predict.c: sums over the passes of one number: the mean and its square, the variance and its square, 1/alpha, beta.
  */

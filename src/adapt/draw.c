@@ -10,28 +10,19 @@
 #include <math.h>
 #include <string.h>
 
-/* The distribution of one row, without dropout: mean, alpha, beta [D] each in the network's coordinates. */
-struct item {
-    double *mean, *alpha, *beta;
-};
-
-static double get(const struct tensor *x, int64_t i)
-{
-    return tape_engine(x->tape)->real == DT_F64 ? ((const double *)x->data)[i] : (double)((const float *)x->data)[i];
-}
-
 static int64_t rows_of(const struct set *s, int side)
 {
     return side == SIDE_TEXT ? s->text.n : s->image.n;
 }
 
+/* Without dropout. */
 static int look(struct item *it, struct adapter *a, const struct set *s, int side, int64_t row)
 {
     int64_t d = a->d.width;
     struct tape *t = NULL;
     struct ggd_side g;
     struct tensor *log_var;
-    TRY(adapter_check_set(a, s, false));
+    TRY(adapter_check_set(a, s, side, false));
     if (row < 0 || row >= rows_of(s, side))
         FAIL(ERR_USAGE, "row %" PRId64 ", expected 0 to %" PRId64, row, rows_of(s, side) - 1);
     it->mean = mem_calloc((size_t)d, 4 * sizeof(double));
@@ -39,21 +30,24 @@ static int look(struct item *it, struct adapter *a, const struct set *s, int sid
         return ERR_MEMORY;
     it->alpha = it->mean + d;
     it->beta = it->alpha + d;
+    if (a->d.method->look)
+        return a->d.method->look(a, s, side, row, it);
+    BUG_ON(!a->d.method->heads);
     void *x = it->beta + d;
     vectors_put(a, side, (side == SIDE_TEXT ? s->text.x : s->image.x) + row * d, x, 0);
     int rc = tape_open(&t, a->engine, &(struct tape_opt){.record = false});
     if (rc == 0) {
         struct tensor *in = t_input(t, SHAPE(1, d), x);
-        capsule_heads(a, side, in, capsule_hidden(a, side, in), NULL, &g, &log_var);
+        a->d.method->heads(a, side, in, capsule_hidden(a, side, in), NULL, &g, &log_var);
         rc = tape_status(t);
     }
     for (int64_t j = 0; j < d && rc == 0; j++) {
-        it->mean[j] = get(g.mean, j);
+        it->mean[j] = t_get(g.mean, j);
         /* as the released variance: dead units of the relu give neither infinity nor a shape of 0 */
-        it->alpha[j] = log_var         ? sqrt(2 * exp(get(log_var, j)))
-                       : a->d.released ? fmin(fmax(1 / (get(g.inverse, j) + 1e-5), 1e-4), 5)
-                                       : 1 / get(g.inverse, j);
-        it->beta[j] = log_var ? 2 : a->d.released ? fmin(fmax(get(g.shape, j) + 0.1, 0.1), 5) : get(g.shape, j);
+        it->alpha[j] = log_var         ? sqrt(2 * exp(t_get(log_var, j)))
+                       : a->d.released ? fmin(fmax(1 / (t_get(g.inverse, j) + 1e-5), 1e-4), 5)
+                                       : 1 / t_get(g.inverse, j);
+        it->beta[j] = log_var ? 2 : a->d.released ? fmin(fmax(t_get(g.shape, j) + 0.1, 0.1), 5) : t_get(g.shape, j);
     }
     tape_close(&t);
     return rc;
@@ -95,6 +89,8 @@ int adapt_sample(struct adapter *a, const struct set *s, int side, int64_t row, 
     int64_t d = a->d.width;
     double scale = side == SIDE_TEXT ? a->d.text_scale : a->d.image_scale;
     enum region where = !strcmp(region, "near") ? REGION_NEAR : !strcmp(region, "tail") ? REGION_TAIL : REGION_ALL;
+    if (a->d.method->sample)
+        return a->d.method->sample(a, s, side, row, n, region, seed, out);
     double *x = mem_calloc((size_t)d, sizeof *x);
     int rc = x ? look(&it, a, s, side, row) : ERR_MEMORY;
     for (int64_t i = 0; i < n && rc == 0; i++) {
@@ -115,6 +111,8 @@ int adapt_likelihood(struct adapter *a, const struct set *s, int side, int64_t r
     const float *rows = side == SIDE_TEXT ? s->image.x : s->text.x;
     double shift = 0.5 * log(a->d.unit); /* a density of vectors of mean square 1/D, told per number of mean square 1 */
     bool wide = a->engine->real == DT_F64;
+    if (a->d.method->likelihood)
+        return a->d.method->likelihood(a, s, side, row, out);
     void *x = mem_calloc((size_t)d, sizeof(double));
     int rc = x ? look(&it, a, s, side, row) : ERR_MEMORY;
     for (int64_t i = 0; i < n && rc == 0; i++) {

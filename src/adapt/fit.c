@@ -10,9 +10,14 @@
 #include <math.h>
 #include <string.h>
 
+#define X(id) "|" #id
+static const char method_choices[] =
+#include "adapt/method_list.h"
+    ;
+#undef X
 #define F(field) offsetof(struct adapt_opt, field)
 const struct opt adapt_options[] = {
-    {"method", 0, OPT_CHOICE, F(method), "probvlm", 0, 0, "probvlm|pfe|pcme|pcmepp", NULL, "what is fitted"},
+    {"method", 0, OPT_CHOICE, F(method), "probvlm", 0, 0, &method_choices[1], NULL, "what is fitted"},
     {"released", 0, OPT_BOOL, F(released), NULL, 0, 0, NULL, NULL,
      "probvlm: as its published code, faults included (docs/methods/probvlm.md)"},
     {"mean", 0, OPT_CHOICE, F(mean), "residual", 0, 0, "free|residual|fixed", NULL,
@@ -42,63 +47,6 @@ const struct opt adapt_options[] = {
     {0},
 };
 #undef F
-
-/* A smoothing of the residual far below the smallest scale: 1 is the vectors' own spread. */
-static const double RESIDUAL_EPS = 1e-3;
-
-/* ---- the objective ---- */
-
-static struct tensor *normal_loss(const struct adapter *a, const struct adapt_opt *o, struct tensor *const mean[2],
-                                  struct tensor *const log_var[2], struct rng *r)
-{
-    if (a->d.method == METHOD_PFE)
-        return t_scale(pfe_loss(mean[0], mean[1], log_var[0], log_var[1]), 1.0 / (double)a->d.width, 0);
-    if (!mean[0] || !log_var[0] || !log_var[1])
-        return NULL;
-    struct tape *t = mean[0]->tape;
-    struct tensor *scale = t_use(t, (struct tensor *)&a->scale), *shift = t_use(t, (struct tensor *)&a->shift), *loss;
-    int64_t n = mean[0]->shape[0], d = a->d.width, k = o->samples;
-    /* the divergence from N(0, 1/D), which is how unit vectors lie */
-    struct tensor *wide =
-        t_add(pcme_divergence(t_scale(mean[0], sqrt((double)d), 0), t_scale(log_var[0], 1, log((double)d))),
-              pcme_divergence(t_scale(mean[1], sqrt((double)d), 0), t_scale(log_var[1], 1, log((double)d))));
-    if (a->d.method == METHOD_PCMEPP) {
-        loss = pcmepp_loss(mean[0], mean[1], log_var[0], log_var[1], scale, shift);
-    } else {
-        struct tensor *samples[2];
-        for (int side = 0; side < 2; side++) {
-            struct tensor *noise = t_normal_noise(t, SHAPE(n, k, d), r);
-            struct tensor *sigma = t_reshape(t_exp(t_scale(log_var[side], 0.5, 0)), SHAPE(n, 1, d));
-            samples[side] = t_add(t_reshape(mean[side], SHAPE(n, 1, d)), t_mul(noise, sigma));
-        }
-        loss = t_scale(pcme_loss(samples[0], samples[1], scale, shift), 0.5 / (double)(n * n), 0);
-    }
-    return t_add(loss, t_scale(wide, o->vib / (double)n, 0));
-}
-
-struct tensor *fit_loss(const struct adapter *a, const struct adapt_opt *o, struct tensor *xi, struct tensor *xt,
-                        struct tensor *const keep[2], struct rng *r)
-{
-    struct ggd_side g[2];
-    struct tensor *x[2] = {xi, xt}, *log_var[2], *mean[2];
-    for (int side = 0; side < 2; side++) {
-        capsule_heads(a, side, x[side], capsule_hidden(a, side, x[side]), keep[side], &g[side], &log_var[side]);
-        mean[side] = g[side].mean;
-    }
-    if (a->d.method != METHOD_PROBVLM)
-        return normal_loss(a, o, mean, log_var, r);
-    struct probvlm_opt p = {.released = a->d.released,
-                            .t1 = o->t1,
-                            .t2 = o->t2,
-                            .cross = o->lambda >= 0  ? o->lambda
-                                     : a->d.released ? 1e-4
-                                                     : 1,
-                            .how = !strcmp(o->cross, "sum")         ? CROSS_SUM
-                                   : !strcmp(o->cross, "logsumexp") ? CROSS_LOGSUMEXP
-                                                                    : CROSS_QUADRATURE,
-                            .eps = RESIDUAL_EPS};
-    return probvlm_loss(&g[0], &g[1], xi, xt, &p);
-}
 
 /* ---- the loop ---- */
 
@@ -132,7 +80,7 @@ static int batch_loss(struct fit *f, const struct set_pair *pairs, const int64_t
             keep[side] = capsule_mask(f->tape, n, d->hidden, d->dropout, (uint64_t)f->o->seed, pass, side * f->batch);
     }
     struct rng r = rng_stream((uint64_t)f->o->seed, RNG_SAMPLE, train ? pass : UINT32_MAX, 0);
-    *loss = fit_loss(f->a, f->o, x[0], x[1], keep, &r);
+    *loss = d->method->loss(f->a, f->o, x, keep, &r);
     return tape_status(f->tape);
 }
 
@@ -237,9 +185,9 @@ static int start_from(struct adapter *a, const char *path)
     return rc;
 }
 
-static int check_options(const struct adapt_opt *o, enum method m)
+static int check_options(const struct adapt_opt *o, const struct method *m)
 {
-    if (o->released && m != METHOD_PROBVLM)
+    if (o->released && m != &method_probvlm)
         FAIL(ERR_USAGE, "option --released repeats ProbVLM's published code; it has no meaning for --method %s",
              o->method);
     if (o->epochs == 0 && !o->from)
@@ -253,6 +201,7 @@ static int check_options(const struct adapt_opt *o, enum method m)
 static int prepare(struct fit *f, const struct engine *e)
 {
     const struct adapt_opt *o = f->o;
+    const struct fit_in in = {.s = f->s, .o = o, .split = &f->split, .log = &f->log};
     struct design d = {.released = o->released,
                        .width = f->s->width,
                        .hidden = o->hidden,
@@ -265,27 +214,51 @@ static int prepare(struct fit *f, const struct engine *e)
     TRY(check_options(o, d.method));
     if (o->released)
         d.mean = MEAN_FREE;
-    else if (d.method != METHOD_PROBVLM)
+    else if (d.method->fixed_mean)
         d.mean = MEAN_FIXED;
     TRY(vectors_check(f->s));
     TRY(split_make(&f->split, f->s, o));
-    f->batch = o->batch < f->split.n_train ? o->batch : f->split.n_train;
-    TRY(adapter_make(&f->a, &d, e, NULL));
-    TRY(vectors_measure(f->a, f->s, f->split.train, f->split.n_train));
+    TRY(adapter_new(&f->a, &d, e));
     f->a->model = arena_strdup(f->a->arena, f->s->model);
     f->a->fingerprint = arena_strdup(f->a->arena, f->s->fingerprint);
-    capsule_init(f->a, (uint64_t)o->seed);
+    if (!f->a->model || !f->a->fingerprint)
+        return ERR_MEMORY;
+    TRY(vectors_measure(f->a, f->s, f->split.train, f->split.n_train));
+    if (d.method->plan)
+        TRY(d.method->plan(f->a, &in));
+    TRY(adapter_bind(f->a, NULL));
+    if (d.method->init)
+        d.method->init(f->a, (uint64_t)o->seed);
     if (o->from)
         TRY_IN(start_from(f->a, o->from), "reading the weights of --from");
+    return 0;
+}
+
+/* What the loop needs. */
+static int prepare_loop(struct fit *f)
+{
+    const struct adapter *a = f->a;
+    size_t real = dtype_size(a->engine->real);
+    f->batch = f->o->batch < f->split.n_train ? f->o->batch : f->split.n_train;
     TRY(params_want_grad(&f->a->params));
-    TRY(optimizer_open(&f->adam, &f->a->params));
-    TRY(tape_open(&f->tape, e, &(struct tape_opt){.record = true}));
-    size_t real = dtype_size(e->real);
-    f->x[0] = mem_calloc((size_t)f->batch, (size_t)d.width * real);
-    f->x[1] = mem_calloc((size_t)f->batch, (size_t)d.width * real);
+    TRY(optimizer_open(&f->adam, &a->params));
+    TRY(tape_open(&f->tape, a->engine, &(struct tape_opt){.record = true}));
+    f->x[0] = mem_calloc((size_t)f->batch, (size_t)a->d.width * real);
+    f->x[1] = mem_calloc((size_t)f->batch, (size_t)a->d.width * real);
     f->order = mem_calloc((size_t)f->split.n_train, sizeof *f->order);
-    f->best = mem_calloc((size_t)f->a->params.n_slab, real);
-    return f->a->model && f->a->fingerprint && f->x[0] && f->x[1] && f->order && f->best ? 0 : ERR_MEMORY;
+    f->best = mem_calloc((size_t)a->params.n_slab, real);
+    return f->x[0] && f->x[1] && f->order && f->best ? 0 : ERR_MEMORY;
+}
+
+static int train(struct fit *f, struct adapt_result *out)
+{
+    const struct fit_in in = {.s = f->s, .o = f->o, .split = &f->split, .log = &f->log};
+    if (f->a->d.method->fit)
+        return f->a->d.method->fit(f->a, &in, out);
+    TRY(prepare_loop(f));
+    TRY(loop(f, out));
+    out->validation = isfinite(f->best_loss) ? f->best_loss : (double)NAN;
+    return 0;
 }
 
 static int save(const struct fit *f, const char *dir, bool force)
@@ -312,15 +285,14 @@ int adapt_fit(const struct set *s, const struct adapt_opt *o, const struct engin
     struct fit f = {.s = s, .o = o, .best_loss = INFINITY};
     double began = clock_seconds();
     memset(out, 0, sizeof *out);
-    out->final_loss = (double)NAN;
+    out->final_loss = out->validation = (double)NAN;
     out->best_epoch = -1;
     TRY(path_check_output(dir, force));
     int rc = prepare(&f, e);
     if (rc == 0)
-        rc = loop(&f, out);
+        rc = train(&f, out);
     if (rc == 0)
         rc = save(&f, dir, force);
-    out->validation = isfinite(f.best_loss) ? f.best_loss : (double)NAN;
     out->n_train = f.split.n_train;
     out->n_validation = f.split.n_validation;
     out->seconds = clock_seconds() - began;

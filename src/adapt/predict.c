@@ -32,23 +32,18 @@ struct predictor {
     double *sum[N_SUMS], *first; /* first [BLOCK,D]: the mean of the first pass, so that variances lose no digits */
 };
 
-static double get(const struct tensor *x, int64_t i)
-{
-    return tape_engine(x->tape)->real == DT_F64 ? ((const double *)x->data)[i] : (double)((const float *)x->data)[i];
-}
-
 /* 1/alpha, beta and the variance of one number */
 static void number_of(const struct predictor *p, const struct ggd_side *g, const struct tensor *log_var, int64_t i,
                       double *inverse, double *shape, double *variance)
 {
     if (log_var) {
-        *variance = exp(get(log_var, i));
+        *variance = exp(t_get(log_var, i));
         *inverse = 1 / sqrt(2 * *variance);
         *shape = 2;
         return;
     }
-    *inverse = get(g->inverse, i);
-    *shape = get(g->shape, i);
+    *inverse = t_get(g->inverse, i);
+    *shape = t_get(g->shape, i);
     if (p->a->d.released) {
         *variance = ggd_released_variance(*inverse, *shape);
         return;
@@ -67,10 +62,10 @@ static int add_pass(struct predictor *p, int64_t row, int64_t n, int64_t pass, s
     struct tensor *log_var, *keep = NULL;
     if (p->dropout > 0)
         keep = capsule_mask(p->tape, n, a->d.hidden, p->dropout, p->seed, (uint32_t)(2 * pass + p->side), row);
-    capsule_heads(a, p->side, x, hidden, keep, &g, &log_var);
+    a->d.method->heads(a, p->side, x, hidden, keep, &g, &log_var);
     TRY(tape_status(p->tape));
     for (int64_t i = 0; i < n * a->d.width; i++) {
-        double mean = get(g.mean, i), inverse, shape, variance;
+        double mean = t_get(g.mean, i), inverse, shape, variance;
         number_of(p, &g, log_var, i, &inverse, &shape, &variance);
         if (pass == 0)
             p->first[i] = mean;
@@ -209,8 +204,10 @@ int adapt_predict(struct adapter *a, const struct set *s, int side, const struct
     struct predictor p = {.a = a, .s = s, .side = side};
     const struct predict_more none = {0};
     int64_t n = side == SIDE_TEXT ? s->text.n : s->image.n;
-    TRY(adapter_check_set(a, s, o->force));
+    TRY(adapter_check_set(a, s, side, o->force));
     TRY(vectors_check(s));
+    if (a->d.method->predict)
+        return a->d.method->predict(a, s, side, o, scalar, more ? more : &none);
     int rc = open_predictor(&p, o);
     for (int64_t row = 0; row < n && rc == 0; row += BLOCK) {
         int64_t rows = n - row < BLOCK ? n - row : BLOCK;

@@ -80,7 +80,7 @@ int vectors_measure(struct adapter *a, const struct set *s, const struct set_pai
         0.5 * (measure_side(a->mean[0], s, pairs, n, SIDE_IMAGE) + measure_side(a->mean[1], s, pairs, n, SIDE_TEXT));
     /* one pair, or all alike: there is no spread to measure by */
     double rms = square > 1e-20 ? sqrt(square) : 1, root = sqrt((double)d->width);
-    bool whole = d->method == METHOD_PCME || d->method == METHOD_PCMEPP;
+    bool whole = d->method->whole;
     d->image_scale = d->text_scale = whole ? 1 / rms : root / rms;
     d->unit = whole ? (double)d->width : 1;
     return 0;

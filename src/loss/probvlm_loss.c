@@ -53,12 +53,6 @@ static struct tensor *cross_logsumexp(struct tensor *x, struct tensor *y)
 enum { PIECE = 21, NODES = 3 * PIECE };
 static const double STEP[3] = {0.28, 0.21, 0.28}, HALF_PI = 1.57079632679489661923;
 
-static double get(const struct tensor *x, int64_t i)
-{
-    return x->tape && tape_engine(x->tape)->real == DT_F64 ? ((const double *)x->data)[i]
-                                                           : (double)((const float *)x->data)[i];
-}
-
 static void put(struct tensor *x, int64_t i, double v)
 {
     if (tape_engine(x->tape)->real == DT_F64)
@@ -94,8 +88,8 @@ static struct tensor *cross_quadrature(const struct ggd_side *v, const struct gg
     for (int k = 0; k < NODES; k++) {
         struct tensor *at = t_new(tape, SHAPE(n, d)), *weight = t_new(tape, SHAPE(n, d));
         for (int64_t i = 0; at && weight && i < n * d; i++) {
-            double a = get(v->mean, i), b = get(t->mean, i), place, log_weight;
-            double tail = 1.5 / (get(v->inverse, i) + get(t->inverse, i));
+            double a = t_get(v->mean, i), b = t_get(t->mean, i), place, log_weight;
+            double tail = 1.5 / (t_get(v->inverse, i) + t_get(t->inverse, i));
             node_at(k, fmin(a, b), fmax(a, b), tail, &place, &log_weight);
             put(at, i, place);
             put(weight, i, log_weight);

@@ -215,13 +215,16 @@ struct tensor *t_constant(struct tape *t, double value)
     return x;
 }
 
-double t_value(const struct tensor *x)
+double t_get(const struct tensor *x, int64_t i)
 {
-    if (!x || !x->data)
-        return (double)NAN;
     /* parameters carry no tape; they are stored in fp32 (house rule on numbers) */
     enum dtype real = x->tape ? x->tape->e->real : DT_F32;
-    return real == DT_F64 ? *(const double *)x->data : (double)*(const float *)x->data;
+    return real == DT_F64 ? ((const double *)x->data)[i] : (double)((const float *)x->data)[i];
+}
+
+double t_value(const struct tensor *x)
+{
+    return x && x->data ? t_get(x, 0) : (double)NAN;
 }
 
 int shape_copy(struct tensor *out, int n_dims, const int64_t *shape)

@@ -61,6 +61,7 @@ struct tensor *t_constant(struct tape *t, double value);                /* [] */
 int tape_backward(struct tensor *loss);
 int tape_backward_from(struct tensor *x, const void *grad);
 double t_value(const struct tensor *scalar); /* NaN for NULL */
+double t_get(const struct tensor *x, int64_t i);
 
 /* Inference: memory of a block. Everything born since begin is given back; `keep` survives (copied). No-op when
  * recording. */

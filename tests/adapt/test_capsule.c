@@ -85,8 +85,8 @@ static void ten_steps(struct adapter *a, struct tape *t, struct st_file *in, con
     for (int step = 0; step <= 10; step++) {
         tape_reset(t);
         params_zero_grad(&a->params);
-        struct tensor *loss =
-            fit_loss(a, o, input(t, in, "image_embedding"), input(t, in, "text_embedding"), none, NULL);
+        struct tensor *x[2] = {input(t, in, "image_embedding"), input(t, in, "text_embedding")};
+        struct tensor *loss = a->d.method->loss(a, o, x, none, NULL);
         double want = json_number_value(json_array_get(json_object_get(train, "losses_float64"), (size_t)step));
         assert_true(fabs(t_value(loss) / want - 1) < bar);
         assert_int_equal(tape_backward(loss), 0);
@@ -113,7 +113,13 @@ static void check(const char *engine, double bar)
     struct st_file *in, *want, *grads, *weights;
     struct ggd_side g[2];
     struct tensor *log_var, *none[2] = {NULL, NULL};
-    struct design d = {.released = true, .width = 24, .hidden = 16, .image_scale = 1, .text_scale = 1, .unit = 1};
+    struct design d = {.method = &method_probvlm,
+                       .released = true,
+                       .width = 24,
+                       .hidden = 16,
+                       .image_scale = 1,
+                       .text_scale = 1,
+                       .unit = 1};
     struct adapt_opt o = {.cross = "sum", .lambda = 0.1, .t1 = 1, .t2 = 0.05};
     assert_int_equal(engine_open(&e, engine, 1), 0);
     assert_int_equal(st_open(&in, at("inputs.safetensors")), 0);
@@ -128,14 +134,14 @@ static void check(const char *engine, double bar)
     assert_int_equal(tape_open(&t, e, &(struct tape_opt){.record = true}), 0);
     struct tensor *x[2] = {input(t, in, "image_embedding"), input(t, in, "text_embedding")};
     for (int side = 0; side < 2; side++)
-        capsule_heads(a, side, x[side], capsule_hidden(a, side, x[side]), NULL, &g[side], &log_var);
+        a->d.method->heads(a, side, x[side], capsule_hidden(a, side, x[side]), NULL, &g[side], &log_var);
     close_to(want, "img_mu", g[0].mean->data, e->real, bar);
     close_to(want, "img_1alpha", g[0].inverse->data, e->real, bar);
     close_to(want, "img_beta", g[0].shape->data, e->real, bar);
     close_to(want, "txt_mu", g[1].mean->data, e->real, bar);
     close_to(want, "txt_1alpha", g[1].inverse->data, e->real, bar);
     close_to(want, "txt_beta", g[1].shape->data, e->real, bar);
-    struct tensor *loss = fit_loss(a, &o, x[0], x[1], none, NULL);
+    struct tensor *loss = a->d.method->loss(a, &o, x, none, NULL);
     close_to(want, "loss", loss->data, e->real, bar);
     assert_int_equal(tape_backward(loss), 0);
     for (int64_t k = 0; k < a->params.n; k++)
