@@ -70,7 +70,7 @@ static double predictor(const struct match_model *m, const struct match_score *s
 }
 
 /* The margin of a later hit is below 0, that of the first and its ties is not. */
-static double p_match(const struct match_model *m, const double *feature)
+double match_p(const struct match_model *m, const double *feature)
 {
     const struct match_score *s = feature[1] < 0 ? &m->later : &m->first;
     return calibrator_apply(&s->map, predictor(m, s, feature));
@@ -365,7 +365,7 @@ static int fit_maps(struct match_model *m, const struct hunt *h)
 
 static double p_of(const struct match_model *m, const struct hunt *h, int64_t hit)
 {
-    return p_match(m, h->feature + hit * N_MATCH_FEATURES);
+    return match_p(m, h->feature + hit * N_MATCH_FEATURES);
 }
 
 /* Thresholds from the fitting part, first hits of the part that no fit has seen. */
@@ -504,7 +504,7 @@ int match_hits(const struct match_model *m, const float *query, const float *gal
     for (int64_t i = 0; i < n_hits; i++) {
         BUG_ON(hits[i].row < 0 || hits[i].row >= n);
         match_features(&v, s, n, m->temperature, s[hits[i].row], feature);
-        p[i] = p_match(m, feature);
+        p[i] = match_p(m, feature);
     }
     for (int64_t j = 0; mass && j < n; j++) {
         match_features(&v, s, n, m->temperature, s[j], feature);

@@ -35,6 +35,18 @@ void scorer_left(struct scorer *s, const struct rows *a, const int64_t *index, i
 /* out [na, ld] gets the cosines of the loaded left block (na rows) and rows j0 .. j0+nb of b. */
 void scorer_block(struct scorer *s, int64_t na, const struct rows *b, int64_t j0, int64_t nb, double *out, int64_t ld);
 
+/* Rows of cosines, one query at a time against all of b: at most 128 queries and 16 M scores lie in memory. `each` may
+ * change s. */
+struct rows_sweep {
+    const struct rows *a, *b;
+    const int64_t *index; /* [n] rows of a, or NULL: 0 .. n-1 */
+    int64_t n;
+    const char *label;
+    int (*each)(void *ctx, int64_t i, double *s); /* i: place in index; s [b->n] */
+    void *ctx;
+};
+int rows_sweep(const struct rows_sweep *w);
+
 /* ---- bootstrap.c ---------------------------------------------------------------------------------------------- */
 
 int64_t bootstrap_resamples(const struct eval_opt *opt); /* 1000 for 0, 0 for negative */
@@ -135,6 +147,7 @@ struct gallery_view {    /* all scores of one query */
     double best, second; /* second: the best that is no tie of the first; -inf: none */
     double ties, rest;   /* sums of exp((s - best) / temperature) over the first's ties and over the others */
 };
+double match_p(const struct match_model *m, const double *feature);
 struct gallery_view match_view(const double *s, int64_t n, double temperature);
 /* What is known of the item that scores c: feature [N_MATCH_FEATURES], in the order of the MATCH_ bits. */
 void match_features(const struct gallery_view *v, const double *s, int64_t n, double temperature, double c,

@@ -6,6 +6,8 @@
 
 #include "kernel/kernel.h"
 
+enum { GALLERY_BLOCK = 1024, QUERY_BLOCK = 128, BLOCK_SCORES = 16 << 20 };
+
 int rows_open(struct rows *r, const float *x, int64_t n, int64_t d, const char *side)
 {
     int64_t bad = 0;
@@ -99,4 +101,45 @@ void scorer_block(struct scorer *s, int64_t na, const struct rows *b, int64_t j0
     for (int64_t i = 0; i < na; i++)
         for (int64_t j = 0; j < nb; j++)
             out[i * ld + j] = (double)s->fs[i * nb + j];
+}
+
+static int sweep_blocks(const struct rows_sweep *w, struct scorer *s, double *scores, int64_t block, int64_t step,
+                        struct progress *bar)
+{
+    int64_t m = w->b->n;
+    for (int64_t q0 = 0; q0 < w->n; q0 += block) {
+        int64_t nq = w->n - q0 < block ? w->n - q0 : block;
+        TRY(signal_check());
+        scorer_left(s, w->a, w->index, q0, nq);
+        for (int64_t j0 = 0; j0 < m; j0 += step)
+            scorer_block(s, nq, w->b, j0, m - j0 < step ? m - j0 : step, scores + j0, m);
+        for (int64_t i = 0; i < nq; i++)
+            TRY(w->each(w->ctx, q0 + i, scores + i * m));
+        if (bar)
+            progress_add(bar, nq);
+    }
+    return 0;
+}
+
+int rows_sweep(const struct rows_sweep *w)
+{
+    struct scorer s = {0};
+    struct progress *bar = NULL;
+    int64_t m = w->b->n;
+    bool exact = m <= EXACT_ROWS;
+    if (w->n == 0 || m == 0)
+        return 0;
+    int64_t block = BLOCK_SCORES / m, step = exact ? m : GALLERY_BLOCK;
+    block = block < 1 ? 1 : block > QUERY_BLOCK ? QUERY_BLOCK : block;
+    double *scores = mem_calloc((size_t)(block * m), sizeof *scores);
+    int rc = scores ? scorer_open(&s, exact, w->a->d, block, step) : ERR_MEMORY;
+    if (rc == 0 && w->n > (int64_t)1000000000 / m)
+        progress_open(&bar, w->label, w->n, "queries");
+    if (rc == 0)
+        rc = sweep_blocks(w, &s, scores, block, step, bar);
+    if (bar)
+        progress_close(&bar);
+    scorer_close(&s);
+    mem_free(scores);
+    return rc;
 }

@@ -93,6 +93,8 @@ struct unc_job {
     double *feature;         /* [n, N_FEATURES] */
     uint8_t *mark;           /* [g.n] */
 };
+/* ln of the softmax probability of item `at` under scale * s - shift. */
+double softmax_log_p(const double *s, int64_t m, double scale, const double *shift, int64_t at);
 /* set, direction, role, label, tau (0: fit) are filled; ref too, or it is made of the rows of role UNC_REF. */
 int unc_job_run(struct unc_job *j);
 void unc_job_close(struct unc_job *j);

@@ -18,64 +18,9 @@
 #define NEAR 1e-5
 
 enum {
-    GALLERY_BLOCK = 1024,
-    QUERY_BLOCK = 128,
-    BLOCK_SCORES = 16 << 20,
     FIT_SCORES = 8 << 20,
     WIDEST_CLOUD = 2048, /* a covariance of more is too large to factor here */
 };
-
-/* ---- rows of cosines ---- */
-
-struct sweep {
-    const struct rows *a, *b;
-    const int64_t *index; /* [n] rows of a, or NULL: 0 .. n-1 */
-    int64_t n;
-    const char *label;
-    int (*each)(void *ctx, int64_t i, double *s); /* i: place in index; s [b->n] */
-    void *ctx;
-};
-
-static int sweep_blocks(const struct sweep *w, struct scorer *s, double *scores, int64_t block, int64_t step,
-                        struct progress *bar)
-{
-    int64_t m = w->b->n;
-    for (int64_t q0 = 0; q0 < w->n; q0 += block) {
-        int64_t nq = w->n - q0 < block ? w->n - q0 : block;
-        TRY(signal_check());
-        scorer_left(s, w->a, w->index, q0, nq);
-        for (int64_t j0 = 0; j0 < m; j0 += step)
-            scorer_block(s, nq, w->b, j0, m - j0 < step ? m - j0 : step, scores + j0, m);
-        for (int64_t i = 0; i < nq; i++)
-            TRY(w->each(w->ctx, q0 + i, scores + i * m));
-        if (bar)
-            progress_add(bar, nq);
-    }
-    return 0;
-}
-
-static int sweep(const struct sweep *w)
-{
-    struct scorer s = {0};
-    struct progress *bar = NULL;
-    int64_t m = w->b->n;
-    bool exact = m <= EXACT_ROWS;
-    if (w->n == 0 || m == 0)
-        return 0;
-    int64_t block = BLOCK_SCORES / m, step = exact ? m : GALLERY_BLOCK;
-    block = block < 1 ? 1 : block > QUERY_BLOCK ? QUERY_BLOCK : block;
-    double *scores = mem_calloc((size_t)(block * m), sizeof *scores);
-    int rc = scores ? scorer_open(&s, exact, w->a->d, block, step) : ERR_MEMORY;
-    if (rc == 0 && w->n > (int64_t)1000000000 / m)
-        progress_open(&bar, w->label, w->n, "queries");
-    if (rc == 0)
-        rc = sweep_blocks(w, &s, scores, block, step, bar);
-    if (bar)
-        progress_close(&bar);
-    scorer_close(&s);
-    mem_free(scores);
-    return rc;
-}
 
 /* ---- right answers ---- */
 
@@ -200,7 +145,7 @@ static int fit_tau(struct unc_job *j)
             p.row[used++] = j->row[i];
     p.fit.n = used;
     if (rc == 0)
-        rc = sweep(&(struct sweep){&j->q, &j->g, p.row, used, "fitting the temperature", fit_row, &p});
+        rc = rows_sweep(&(struct rows_sweep){&j->q, &j->g, p.row, used, "fitting the temperature", fit_row, &p});
     if (rc == 0)
         rc = fit_temperature(&p.fit, 15, 0, 0, &tau, &ece);
     if (rc == 0 && isfinite(tau.value)) {
@@ -268,9 +213,9 @@ static int gather_columns(struct unc_job *j)
 {
     TRY(columns_open(&j->all, j->g.n, true));
     TRY(columns_open(&j->of_ref, j->g.n, false));
-    TRY(sweep(&(struct sweep){&j->q, &j->g, NULL, j->q.n, "looking at the gallery", column_row, j}));
+    TRY(rows_sweep(&(struct rows_sweep){&j->q, &j->g, NULL, j->q.n, "looking at the gallery", column_row, j}));
     if (j->ref && j->ref != &j->q)
-        TRY(sweep(&(struct sweep){j->ref, &j->g, j->ref_index, j->n_ref, "reference queries", ref_row, j}));
+        TRY(rows_sweep(&(struct rows_sweep){j->ref, &j->g, j->ref_index, j->n_ref, "reference queries", ref_row, j}));
     j->e = mem_calloc((size_t)j->g.n + 1, sizeof *j->e);
     if (!j->e || !tilt_open(&j->all_lse, j->g.n) || !tilt_open(&j->near, j->g.n) || !tilt_open(&j->ref_lse, j->g.n))
         return ERR_MEMORY;
@@ -287,8 +232,7 @@ static int gather_columns(struct unc_job *j)
 
 /* ---- pass 3: scores ---- */
 
-/* ln of the softmax probability of item `at` under scale * s - shift. */
-static double log_p(const double *s, int64_t m, double scale, const double *shift, int64_t at)
+double softmax_log_p(const double *s, int64_t m, double scale, const double *shift, int64_t at)
 {
     double top = -INFINITY, sum = 0;
     for (int64_t k = 0; k < m; k++)
@@ -310,7 +254,7 @@ static double tilted(const struct unc_job *j, const struct tilt *t, int times, c
         for (int64_t k = 0; k < j->g.n; k++)
             sum += j->e[k] * j->e[k] * t->factor[k];
     if (!(sum > 1e-250 && sum < 1e250))
-        return log_p(s, j->g.n, times / j->tau, t->shift, top);
+        return softmax_log_p(s, j->g.n, times / j->tau, t->shift, top);
     return fmin(0, t->low - t->shift[top] - log(sum));
 }
 
@@ -420,7 +364,7 @@ static int density(struct unc_job *j)
     }
     p.keep = j->ref ? keep : NULL;
     if (rc == 0)
-        rc = sweep(&(struct sweep){&j->q, cloud, j->row, j->n, "density of the queries", density_row, &p});
+        rc = rows_sweep(&(struct rows_sweep){&j->q, cloud, j->row, j->n, "density of the queries", density_row, &p});
     if (rc == 0 && j->u[UNC_MAHALANOBIS])
         rc = mahalanobis_open(&m, j->ref ? x : cloud->x, n, d);
     for (int64_t i = 0; rc == 0 && j->u[UNC_MAHALANOBIS] && i < j->n; i++) {
@@ -491,7 +435,7 @@ int unc_job_run(struct unc_job *j)
     TRY(prepare(j));
     TRY(settle_tau(j));
     TRY(gather_columns(j));
-    TRY(sweep(&(struct sweep){&j->q, &j->g, j->row, j->n, "scoring the queries", score_row, j}));
+    TRY(rows_sweep(&(struct rows_sweep){&j->q, &j->g, j->row, j->n, "scoring the queries", score_row, j}));
     for (int64_t i = 0; j->u[UNC_NORM] && i < j->n; i++)
         j->u[UNC_NORM][i] = -1 / j->q.inverse[j->row[i]];
     return j->n ? density(j) : 0;
