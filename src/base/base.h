@@ -234,11 +234,19 @@ int opt_parse_json(const struct opt *table, void *into, struct arena *a, const j
 json_t *opt_to_json(const struct opt *table, const void *from);
 void opt_add_help(struct str *b, const struct opt *table); /* one aligned line an option: name, default, range, help */
 
+/* ---- what hangs together (join.c) ------------------------------------------------------------------------------ */
+
+/* parent [n]: rows 0 .. n-1 in groups, at first each alone. The root of a group is its first row. */
+void join_open(int64_t *parent, int64_t n);
+int64_t join_root(int64_t *parent, int64_t i);
+void join_rows(int64_t *parent, int64_t i, int64_t j);     /* makes one group of two */
+
 /* ---- randomness (rng.c): counter-based, Philox4x32-10 (Salmon et al. 2011) ----------------------------------- */
 
 /* A stream is (seed, purpose, epoch, index): the same on one thread or eight. Purposes are listed here. */
 enum rng_purpose {
-    RNG_INIT = 1, RNG_SHUFFLE, RNG_AUGMENT, RNG_CAPTION, RNG_DROPOUT, RNG_BOOTSTRAP, RNG_SAMPLE, RNG_MIXUP, RNG_TEST
+    RNG_INIT = 1, RNG_SHUFFLE, RNG_AUGMENT, RNG_CAPTION, RNG_DROPOUT, RNG_BOOTSTRAP, RNG_SAMPLE, RNG_MIXUP, RNG_TEST,
+    RNG_MASK
 };
 struct rng { uint32_t key[2], ctr[4], out[4]; int have; };
 struct rng rng_stream(uint64_t seed, enum rng_purpose purpose, uint32_t epoch, uint64_t index);

@@ -165,6 +165,27 @@ const char *dataset_kind_at(int i, const char **help);
 int emoji_world_make(const char *dir);
 int emoji_world_path(char *out, size_t n); /* where dataset_open("emoji") keeps it; made on first use */
 
+/* ---- masks (mask.c; docs/methods/masking.md) -- */
+
+struct mask_opt {
+    double pictures, words; /* shares that are hidden, 0 to 1 */
+    int64_t grid;           /* cells along a picture's shorter side; 0: 10 */
+    bool centre;            /* cells from the middle outwards, in place of random ones */
+    const char *with;       /* what stands for a masked word; NULL: nothing, it is left out */
+    uint64_t seed;
+};
+/* Hides that share of the square cells of a decoded picture, in its own mode, behind its mean colour. Of equal streams
+ * the mask of a larger share holds that of a smaller one; so do the words'. */
+int mask_picture(struct image *im, const struct mask_opt *opt, struct rng *r);
+int64_t mask_count_words(const char *text); /* what stands between white space */
+/* Appends the text without share * words of it (rounded up or down by chance, so that it is exact on the average), one
+ * space between words; with nothing masked, as it is. by_chance: each word for itself. *n_masked may be NULL. */
+int mask_words(const char *text, double share, const char *with, struct rng *r, struct str *out, int64_t *n_masked);
+int mask_words_by_chance(const char *text, double chance, const char *with, struct rng *r, struct str *out);
+/* *d becomes a dataset of the same rows whose pictures and captions are masked, row i by a stream of (seed, i), with a
+ * fingerprint of its own. On failure *d is as it was. */
+int dataset_mask(struct dataset **d, const struct mask_opt *opt);
+
 /* ---- batches (augment.c, loader.c) -- */
 
 /* Training view of one picture (RandomResizedCrop, flip, colour jitter, random background where alpha is known), drawn
