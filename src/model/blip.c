@@ -132,6 +132,30 @@ struct tensor *blip_encode_text(const struct blip *b, struct tape *t, const int3
     return t_linear(x, MUTABLE(struct linear, b->project_text));         /* [n,E] */
 }
 
+static struct tensor *features_image(const struct model *m, struct tensor *pixels, struct tensor **features)
+{
+    const struct blip *b = m->own;
+    return t_linear(*features = vit_class(&b->vision, pixels, NULL), MUTABLE(struct linear, b->project_image));
+}
+
+static struct tensor *features_text(const struct model *m, struct tape *t, const int32_t *ids, int64_t n,
+                                    int64_t context, struct tensor **features)
+{
+    const struct blip *b = m->own;
+    struct words w = read_words(b, t, ids, n, context, -1, false);
+    if (!w.ids)
+        return NULL;
+    struct bert_pass pass = {.sight = {.key_keep = w.keep}, .row = 0};
+    return t_linear(*features = bert_run(&b->text, t, w.ids, n, w.length, &pass),
+                    MUTABLE(struct linear, b->project_text));
+}
+
+static const struct linear *last_product(const struct model *m, bool text)
+{
+    const struct blip *b = m->own;
+    return text ? &b->project_text : &b->project_image;
+}
+
 struct tensor *blip_match(const struct blip *b, struct tensor *tokens, const int32_t *ids, int64_t context, bool enc,
                           struct trace *trace)
 {
@@ -196,6 +220,9 @@ const struct model_family family_blip_itm = {
     .encode_text = encode_text,
     .trace_image = image_vector,
     .trace_text = trace_text,
+    .features_image = features_image,
+    .features_text = features_text,
+    .last_product = last_product,
     .match = match,
 };
 

@@ -122,6 +122,31 @@ static int clip_build(struct model *m, const json_t *config, const char *where)
 
 /* ---- forward ---- */
 
+static struct tensor *features_image(const struct model *m, struct tensor *pixels, struct tensor **features)
+{
+    const struct clip *c = m->own;
+    return t_linear(*features = vit_class(&c->vision, pixels, NULL), MUTABLE(struct linear, c->project_image));
+}
+
+static struct tensor *features_text(const struct model *m, struct tape *t, const int32_t *ids, int64_t n,
+                                    int64_t context, struct tensor **features)
+{
+    const struct clip *c = m->own;
+    int32_t *at = arena_alloc(tape_arena(t), (size_t)n * sizeof *at);
+    if (!at)
+        return NULL;
+    clip_end_positions(c, ids, n, context, at);
+    return t_linear(*features = text_row(&c->text, t, ids, n, context, at, NULL),
+                    MUTABLE(struct linear, c->project_text));
+}
+
+/* The ModifiedResNet ends in an attention pool, which is not taken apart here. */
+static const struct linear *last_product(const struct model *m, bool text)
+{
+    const struct clip *c = m->own;
+    return text ? &c->project_text : c->resnet ? NULL : &c->project_image;
+}
+
 struct tensor *clip_encode_image(const struct clip *c, struct tensor *pixels, struct trace *trace)
 {
     if (c->resnet) {
@@ -204,5 +229,8 @@ const struct model_family family_clip = {
     .encode_text = encode_text,
     .trace_image = trace_image,
     .trace_text = trace_text,
+    .features_image = features_image,
+    .features_text = features_text,
+    .last_product = last_product,
     .train_mode = train_mode,
 };

@@ -179,9 +179,12 @@ static struct tensor *pool(const struct coca *c, struct tensor *x, int64_t queri
     return t_scope_end(t, scope, t_layer_norm(y, MUTABLE(struct norm, c->norm_post)));
 }
 
-static struct tensor *image_feature(const struct coca *c, struct tensor *pooled)
+static struct tensor *image_feature(const struct coca *c, struct tensor *pooled, struct tensor **features)
 {
-    return t_linear(t_row(pooled, 0), MUTABLE(struct linear, c->project_image));
+    struct tensor *x = t_row(pooled, 0);
+    if (features)
+        *features = x;
+    return t_linear(x, MUTABLE(struct linear, c->project_image));
 }
 
 static struct tensor *image_tokens(const struct coca *c, struct tensor *pooled)
@@ -255,10 +258,12 @@ static struct tensor *text_layers(const struct coca *c, struct tensor *x, int64_
     return x;
 }
 
-static struct tensor *text_feature(const struct coca *c, struct tensor *class_row)
+static struct tensor *text_feature(const struct coca *c, struct tensor *class_row, struct tensor **features)
 {
-    return t_linear(t_layer_norm(class_row, MUTABLE(struct norm, c->text.norm_final)),
-                    MUTABLE(struct linear, c->project_text));
+    struct tensor *x = t_layer_norm(class_row, MUTABLE(struct norm, c->text.norm_final));
+    if (features)
+        *features = x;
+    return t_linear(x, MUTABLE(struct linear, c->project_text));
 }
 
 /* ---- decoder ---- */
@@ -317,7 +322,7 @@ static struct tensor *trace_image(const struct model *m, struct tensor *pixels, 
     struct tensor *pooled = pool(c, vit_tokens(&c->vision, pixels, trace), 1);
     if (trace)
         trace->pooled = pooled;
-    return image_feature(c, pooled);
+    return image_feature(c, pooled, NULL);
 }
 
 static struct tensor *encode_image(const struct model *m, struct tensor *pixels)
@@ -325,8 +330,8 @@ static struct tensor *encode_image(const struct model *m, struct tensor *pixels)
     return trace_image(m, pixels, NULL);
 }
 
-static struct tensor *trace_text(const struct model *m, struct tape *t, const int32_t *ids, int64_t n, int64_t context,
-                                 struct trace *trace)
+static struct tensor *text_vector(const struct model *m, struct tape *t, const int32_t *ids, int64_t n,
+                                  int64_t context, struct trace *trace, struct tensor **features)
 {
     const struct coca *c = m->own;
     struct words w;
@@ -336,7 +341,7 @@ static struct tensor *trace_text(const struct model *m, struct tape *t, const in
     struct tensor *x = enter_text(c, t, &w, true);
     if (trace) {
         x = trace->last_state = text_layers(c, x, last + 1, &w, trace);
-        return text_feature(c, trace->pooled = t_row(x, w.used));
+        return text_feature(c, trace->pooled = t_row(x, w.used), features);
     }
     int32_t *at = arena_alloc(tape_arena(t), (size_t)n * sizeof *at);
     if (!at)
@@ -345,12 +350,36 @@ static struct tensor *trace_text(const struct model *m, struct tape *t, const in
         at[i] = (int32_t)w.used;
     x = text_layers(c, x, last, &w, NULL);
     x = layer_block_row(x, &c->text.tower, last, (struct sight){.causal = true, .key_keep = w.keep}, at);
-    return text_feature(c, x);
+    return text_feature(c, x, features);
+}
+
+static struct tensor *trace_text(const struct model *m, struct tape *t, const int32_t *ids, int64_t n, int64_t context,
+                                 struct trace *trace)
+{
+    return text_vector(m, t, ids, n, context, trace, NULL);
 }
 
 static struct tensor *encode_text(const struct model *m, struct tape *t, const int32_t *ids, int64_t n, int64_t context)
 {
-    return trace_text(m, t, ids, n, context, NULL);
+    return text_vector(m, t, ids, n, context, NULL, NULL);
+}
+
+static struct tensor *features_image(const struct model *m, struct tensor *pixels, struct tensor **features)
+{
+    const struct coca *c = m->own;
+    return image_feature(c, pool(c, vit_tokens(&c->vision, pixels, NULL), 1), features);
+}
+
+static struct tensor *features_text(const struct model *m, struct tape *t, const int32_t *ids, int64_t n,
+                                    int64_t context, struct tensor **features)
+{
+    return text_vector(m, t, ids, n, context, NULL, features);
+}
+
+static const struct linear *last_product(const struct model *m, bool text)
+{
+    const struct coca *c = m->own;
+    return text ? &c->project_text : &c->project_image;
 }
 
 int coca_forward(const struct coca *c, struct tensor *pixels, const int32_t *ids, int64_t n, int64_t context,
@@ -360,13 +389,13 @@ int coca_forward(const struct coca *c, struct tensor *pixels, const int32_t *ids
     struct words w;
     struct tensor *memory[CAPTION_MEMORY_MAX];
     struct tensor *pooled = pool(c, vit_tokens(&c->vision, pixels, trace ? &trace->vision : NULL), c->queries);
-    out->image = image_feature(c, pooled);
+    out->image = image_feature(c, pooled, NULL);
     out->image_tokens = image_tokens(c, pooled);
     if (!take_words(&w, c, t, ids, n, context, false, true))
         return ERR_MEMORY;
     struct tensor *x =
         text_layers(c, enter_text(c, t, &w, true), c->text.tower.layers, &w, trace ? &trace->text : NULL);
-    out->text = text_feature(c, t_row(x, context));
+    out->text = text_feature(c, t_row(x, context), NULL);
     out->text_tokens = t_slice(x, 1, 0, context);
     remember(c, out->image_tokens, memory);
     out->logits = to_words(c, decode(c, out->text_tokens, memory, trace ? trace->decoder : NULL));
@@ -487,6 +516,9 @@ const struct model_family family_coca = {
     .encode_text = encode_text,
     .trace_image = trace_image,
     .trace_text = trace_text,
+    .features_image = features_image,
+    .features_text = features_text,
+    .last_product = last_product,
     .caption_loss = caption_loss,
     .captioner = &captioner,
 };

@@ -116,6 +116,12 @@ struct model_family {
     struct tensor *(*trace_image)(const struct model *m, struct tensor *pixels, struct trace *trace);
     struct tensor *(*trace_text)(const struct model *m, struct tape *t, const int32_t *ids, int64_t n, int64_t context,
                                  struct trace *trace);
+    /* As encode_…, and in *features what the last product of that side is given, [B,F]; NULL: not offered.
+     * last_product: that product's weights, NULL when this model's side does not end in one. */
+    struct tensor *(*features_image)(const struct model *m, struct tensor *pixels, struct tensor **features);
+    struct tensor *(*features_text)(const struct model *m, struct tape *t, const int32_t *ids, int64_t n,
+                                    int64_t context, struct tensor **features);
+    const struct linear *(*last_product)(const struct model *m, bool text);
     /* Logit that picture i and text i match, [B] (BLIP's ITM head); NULL: none. pixels [B,3,H,W]. */
     struct tensor *(*match)(const struct model *m, struct tensor *pixels, const int32_t *ids, int64_t context);
     /* Mean cross entropy of the next token over the ids [n,context] that are no pads and lie behind the first n_given
@@ -186,6 +192,22 @@ int model_embed_pixels(struct model *m, const float *pixels, int64_t n, bool low
 int model_embed_ids(struct model *m, const int32_t *ids, int64_t n, int64_t context, bool low, float *out);
 /* Captions: tokenizes, sorts by length, embeds. *n_truncated counts captions over the context. */
 int model_embed_texts(struct model *m, const char *const *texts, int64_t n, bool low, float *out, int64_t *n_truncated);
+/* The last learned product of a side: embedding = product of the features, then unit length. */
+struct model_last {
+    int64_t width, n_weights; /* features; weights and biases */
+    bool bias;
+    double square; /* sum of their squares */
+};
+/* ERR_UNSUPPORTED, the family named, when the side does not end in such a product. */
+int model_last(const struct model *m, bool text, struct model_last *out);
+/* Rows with what came before: unit [n, embed], features [n, width], lengths [n] of the embeddings before they were
+ * brought to unit length. */
+struct model_rows {
+    float *unit, *features, *lengths;
+};
+int model_features_pixels(struct model *m, const float *pixels, int64_t n, bool low, const struct model_rows *out);
+int model_features_texts(struct model *m, const char *const *texts, int64_t n, bool low, const struct model_rows *out,
+                         int64_t *n_truncated);
 /* Logit that picture i and text i match, out [n]. ERR_UNSUPPORTED for a family without such a head. */
 int model_match(struct model *m, const float *pixels, const int32_t *ids, int64_t n, int64_t context, bool low,
                 float *out);

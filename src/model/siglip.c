@@ -154,7 +154,7 @@ static struct tensor *part_of(const struct siglip *s, struct tensor *x, int64_t 
     return t_linear_wb(x, w, b, ACT_NONE);
 }
 
-static struct tensor *pool(const struct siglip *s, struct tensor *x)
+static struct tensor *pool(const struct siglip *s, struct tensor *x, struct tensor **features)
 {
     if (!x)
         return NULL;
@@ -171,6 +171,8 @@ static struct tensor *pool(const struct siglip *s, struct tensor *x)
     h = t_linear(h, MUTABLE(struct linear, s->head.out));
     struct tensor *y = t_linear_act(t_layer_norm(h, MUTABLE(struct norm, s->head.norm)),
                                     MUTABLE(struct linear, s->head.fc1), s->vision.tower.act);
+    if (y && features)
+        *features = t_reshape(y, SHAPE(n, y->shape[2]));
     return t_reshape(t_add(h, t_linear(y, MUTABLE(struct linear, s->head.fc2))), SHAPE(n, v)); /* [B,V] */
 }
 
@@ -181,11 +183,19 @@ static struct tensor *trace_image(const struct model *m, struct tensor *pixels, 
     x = t_layer_norm(x, MUTABLE(struct norm, s->vision.norm_post));
     if (trace)
         trace->last_state = x;
-    return pool(s, x);
+    return pool(s, x, NULL);
 }
 
-static struct tensor *trace_text(const struct model *m, struct tape *t, const int32_t *ids, int64_t n, int64_t context,
-                                 struct trace *trace)
+/* The last product of a picture is the pool's second, beside which the attention's result passes by. */
+static struct tensor *features_image(const struct model *m, struct tensor *pixels, struct tensor **features)
+{
+    const struct siglip *s = m->own;
+    return pool(s, t_layer_norm(vit_tokens(&s->vision, pixels, NULL), MUTABLE(struct norm, s->vision.norm_post)),
+                features);
+}
+
+static struct tensor *text_vector(const struct model *m, struct tape *t, const int32_t *ids, int64_t n,
+                                  int64_t context, struct trace *trace, struct tensor **features)
 {
     const struct siglip *s = m->own;
     int32_t *last = arena_alloc(tape_arena(t), (size_t)n * sizeof *last);
@@ -194,7 +204,27 @@ static struct tensor *trace_text(const struct model *m, struct tape *t, const in
     for (int64_t i = 0; i < n; i++)
         last[i] = (int32_t)context - 1;
     struct tensor *x = text_row(&s->text, t, ids, n, context, last, trace); /* [B,T] */
-    return t_linear(x, MUTABLE(struct linear, s->project_text));            /* [B,V] */
+    if (features)
+        *features = x;
+    return t_linear(x, MUTABLE(struct linear, s->project_text)); /* [B,V] */
+}
+
+static struct tensor *trace_text(const struct model *m, struct tape *t, const int32_t *ids, int64_t n, int64_t context,
+                                 struct trace *trace)
+{
+    return text_vector(m, t, ids, n, context, trace, NULL);
+}
+
+static struct tensor *features_text(const struct model *m, struct tape *t, const int32_t *ids, int64_t n,
+                                    int64_t context, struct tensor **features)
+{
+    return text_vector(m, t, ids, n, context, NULL, features);
+}
+
+static const struct linear *last_product(const struct model *m, bool text)
+{
+    const struct siglip *s = m->own;
+    return text ? &s->project_text : &s->head.fc2;
 }
 
 static struct tensor *encode_image(const struct model *m, struct tensor *pixels)
@@ -204,7 +234,7 @@ static struct tensor *encode_image(const struct model *m, struct tensor *pixels)
 
 static struct tensor *encode_text(const struct model *m, struct tape *t, const int32_t *ids, int64_t n, int64_t context)
 {
-    return trace_text(m, t, ids, n, context, NULL);
+    return text_vector(m, t, ids, n, context, NULL, NULL);
 }
 
 const struct model_family family_siglip = {
@@ -218,4 +248,7 @@ const struct model_family family_siglip = {
     .encode_text = encode_text,
     .trace_image = trace_image,
     .trace_text = trace_text,
+    .features_image = features_image,
+    .features_text = features_text,
+    .last_product = last_product,
 };
