@@ -222,6 +222,14 @@ double t_get(const struct tensor *x, int64_t i)
     return real == DT_F64 ? ((const double *)x->data)[i] : (double)((const float *)x->data)[i];
 }
 
+void t_put(struct tensor *x, int64_t i, double v)
+{
+    if (x->tape->e->real == DT_F64)
+        ((double *)x->data)[i] = v;
+    else
+        ((float *)x->data)[i] = (float)v;
+}
+
 double t_value(const struct tensor *x)
 {
     return x && x->data ? t_get(x, 0) : (double)NAN;

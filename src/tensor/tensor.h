@@ -62,6 +62,7 @@ int tape_backward(struct tensor *loss);
 int tape_backward_from(struct tensor *x, const void *grad);
 double t_value(const struct tensor *scalar); /* NaN for NULL */
 double t_get(const struct tensor *x, int64_t i);
+void t_put(struct tensor *x, int64_t i, double v); /* into a tensor of a tape: a constant, before it is used */
 
 /* Inference: memory of a block. Everything born since begin is given back; `keep` survives (copied). No-op when
  * recording. */
