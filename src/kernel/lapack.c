@@ -1,7 +1,7 @@
 /* Dense linear algebra from OpenBLAS and LAPACK: the only file that names them.
  *
  * Large products of the engine go to oneDNN; what comes here are similarity blocks and covariances of rooms space and
- * eval, and the symmetric eigenproblem (LAPACK dsyevd, divide and conquer).
+ * eval, the symmetric eigenproblem (LAPACK dsyevd, divide and conquer) and the Cholesky factor (dpotrf).
  *
  * Threads: OpenBLAS cuts a product by the number of threads it finds, so its sums would depend on the machine. Here the
  * rows of the result are cut into fixed chunks instead, one BLAS call on one thread each. The OpenMP flavour of the
@@ -17,7 +17,7 @@
 
 #define SERIAL_BELOW 2e6 /* multiply-adds; waking the other threads costs more than they save */
 
-enum { CHUNK_ROWS = 128 }; /* rows of c that one BLAS call computes; fixed, so results are too */
+enum { CHUNK_ROWS = 128 }; /* rows (of a solve: columns) that one BLAS call computes; fixed, so results are too */
 
 static void check_sizes(int64_t m, int64_t n, int64_t k, int64_t lda, int64_t ldb, int64_t ldc)
 {
@@ -75,4 +75,44 @@ int lapack_syevd(int64_t n, double *a, double *w)
         FAIL(ERR_FAIL, "eigenvalues: the iteration on a %lld x %lld matrix did not converge (code %d)", (long long)n,
              (long long)n, (int)info);
     return 0;
+}
+
+bool lapack_potrf(int64_t n, double *a)
+{
+    BUG_ON(n < 0 || n > INT32_MAX);
+    if (n == 0)
+        return true;
+    lapack_int info = 0;
+    /* as above: our lower triangle is the upper one of a column-major call, a = U^T U with U = L^T */
+#pragma omp parallel num_threads(1)
+    {
+        omp_set_num_threads(1);
+        info = LAPACKE_dpotrf_work(LAPACK_COL_MAJOR, 'U', (lapack_int)n, a, (lapack_int)n);
+    }
+    BUG_ON(info < 0);
+    bool positive = info == 0;
+    for (int64_t i = 0; i < n; i++) {
+        positive = positive && isfinite(a[i * n + i]);
+        for (int64_t j = i + 1; j < n; j++)
+            a[i * n + j] = 0;
+    }
+    return positive;
+}
+
+void kernel_solve_f64(bool transposed, int64_t m, int64_t n, const double *l, double *b)
+{
+    check_sizes(m, n, 0, m, n, 0);
+    if (m == 0 || n == 0)
+        return;
+    int64_t n_chunks = (n + CHUNK_ROWS - 1) / CHUNK_ROWS;
+#pragma omp parallel if ((double)m * (double)m * (double)n > SERIAL_BELOW)
+    {
+        omp_set_num_threads(1);
+#pragma omp for schedule(static)
+        for (int64_t i = 0; i < n_chunks; i++) {
+            int64_t at = i * CHUNK_ROWS, columns = n - at < CHUNK_ROWS ? n - at : CHUNK_ROWS;
+            cblas_dtrsm(CblasRowMajor, CblasLeft, CblasLower, transposed ? CblasTrans : CblasNoTrans, CblasNonUnit,
+                        (int)m, (int)columns, 1, l, (int)m, b + at, (int)n);
+        }
+    }
 }

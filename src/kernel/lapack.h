@@ -18,4 +18,10 @@ void kernel_gemm_f64(bool ta, bool tb, int64_t m, int64_t n, int64_t k, double a
  * w[i], ascending. ERR_NONFINITE when a holds a non-finite number, ERR_FAIL when the iteration does not converge. */
 int lapack_syevd(int64_t n, double *a, double *w);
 
+/* Cholesky: the lower triangle of a [n,n] becomes L with a = L L^T; the upper one is set to zero. false, a spoiled,
+ * when a is not positive definite or not finite. */
+bool lapack_potrf(int64_t n, double *a);
+/* b [m,n] = L^-1 b, or L^-T b (transposed); l [m,m] is read below and on its diagonal. */
+void kernel_solve_f64(bool transposed, int64_t m, int64_t n, const double *l, double *b);
+
 #endif
