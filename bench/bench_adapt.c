@@ -37,7 +37,7 @@ struct bench {
 
 static int step(struct bench *b, bool update, double *loss)
 {
-    struct adapt_opt o = {.cross = "sum", .lambda = 1e-4, .t1 = 1, .t2 = 0.05};
+    struct adapt_opt o = {.cross = "sum", .intra = 1, .lambda = 1e-4, .t1 = 1, .t2 = 0.05};
     struct optimizer_opt adam = {.beta1 = 0.9, .beta2 = 0.999, .eps = 1e-8};
     struct tensor *keep[2] = {NULL, NULL};
     tape_reset(b->t);

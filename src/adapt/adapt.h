@@ -17,7 +17,7 @@ struct adapt_opt {
     const char *method, *mean, *cross, *from, *split_column, *train_rows, *validation_rows;
     bool released;
     int64_t epochs, batch, hidden, samples, seed;
-    double lr, dropout, lambda, validation_share, t1, t2, clip_norm, vib;
+    double lr, dropout, intra, lambda, validation_share, t1, t2, clip_norm, vib;
 };
 extern const struct opt adapt_options[]; /* of struct adapt_opt */
 

@@ -23,6 +23,8 @@ const struct opt adapt_options[] = {
     {"mean", 0, OPT_CHOICE, F(mean), "residual", 0, 0, "free|residual|fixed", NULL,
      "probvlm: the mean is learned, the vector plus something learned, or the vector"},
     {"cross", 0, OPT_CHOICE, F(cross), "sum", 0, 0, "sum|logsumexp|quadrature", NULL, "probvlm: the cross-modal term"},
+    {"lambda-intra", 0, OPT_REAL, F(intra), "1", 0, 1e6, NULL, "X",
+     "probvlm: weight of each side's own likelihood; 0: the cross-modal term alone"},
     {"lambda-cross", 0, OPT_REAL, F(lambda), "-1", -1, 1e6, NULL, "X", "its weight; -1: 1, or 1e-4 when released"},
     {"epochs", 0, OPT_INT, F(epochs), "100", 0, 1e6, NULL, "N", "passes over the pairs"},
     {"batch", 0, OPT_INT, F(batch), "64", 1, 1e6, NULL, "N", "pairs in a step"},

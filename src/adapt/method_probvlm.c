@@ -98,6 +98,7 @@ static struct tensor *loss(const struct adapter *a, const struct adapt_opt *o, s
     for (int side = 0; side < 2; side++)
         heads(a, side, x[side], capsule_hidden(a, side, x[side]), keep[side], &g[side], &log_var);
     struct probvlm_opt p = {.released = a->d.released,
+                            .intra = o->intra,
                             .t1 = o->t1,
                             .t2 = o->t2,
                             .cross = o->lambda >= 0  ? o->lambda

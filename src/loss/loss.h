@@ -59,7 +59,8 @@ enum ggd_cross { CROSS_SUM, CROSS_LOGSUMEXP, CROSS_QUADRATURE };
 struct probvlm_opt {
     bool released;    /* the linear residual, its guards, T1 |m - z| + T2 NLL in every term */
     double t1, t2;    /* of the released one */
-    double cross;     /* weight of the cross-modal term */
+    double intra;     /* weight of each side's own term */
+    double cross;     /* and of the cross-modal one */
     enum ggd_cross how;
     double eps;       /* of the exact residual, see struct ggd_form */
 };
@@ -81,5 +82,37 @@ struct tensor *pcme_divergence(struct tensor *mean, struct tensor *log_var);
 /* PCME++ (Chun 2024, equations 1 and 2): closed-form distance, mean binary cross entropy against the identity. */
 struct tensor *pcmepp_loss(struct tensor *mean_i, struct tensor *mean_t, struct tensor *log_var_i,
                            struct tensor *log_var_t, struct tensor *scale, struct tensor *shift);
+
+/* ---- directions (spherical.c): on the unit sphere of R^d, d >= 2; k >= 0: concentration around a mean direction, t:
+ * cosine with it. Densities relative to the uniform one; minus sphere_log_area(d) they are per area. ----------------- */
+
+enum sphere_family { SPHERE_VMF, SPHERE_PS }; /* von Mises-Fisher, power spherical */
+double sphere_log_area(int64_t d);
+double sphere_log_density(enum sphere_family f, int64_t d, double k, double t);
+double sphere_log_norm(enum sphere_family f, int64_t d, double k); /* of e^(k t) or (1 + t)^k: 0 at k = 0 */
+double sphere_log_norm_slope(enum sphere_family f, int64_t d, double k);
+double sphere_mean_cosine(enum sphere_family f, int64_t d, double k);
+double sphere_cosine_at(enum sphere_family f, int64_t d, double k, double share); /* t that has this share above it */
+double sphere_draw_cosine(struct rng *r, enum sphere_family f, int64_t d, double k);
+/* out [d]: at cosine t from the mean, otherwise anyhow. A mean of zeros is no direction: all are alike. */
+void sphere_around(struct rng *r, int64_t d, const double *mean, double t, double *out);
+void sphere_sample(struct rng *r, enum sphere_family f, int64_t d, double k, const double *mean, double *out);
+struct tensor *sphere_norms(enum sphere_family f, int64_t d, struct tensor *kappa); /* of its shape, differentiable */
+
+/* AsymVLM (Ju et al. 2025; asym_loss.c): x [B,D] unit pictures, mean [B,D] and kappa [B] of texts. [B,B] log-densities,
+ * picture i under text j; and the contrast of both ways, or of texts over pictures alone. same [B,B] (or NULL): 1 where
+ * an item is shared, off the diagonal. */
+struct tensor *asym_log_likelihood(enum sphere_family f, struct tensor *x, struct tensor *mean, struct tensor *kappa);
+struct tensor *asym_loss(enum sphere_family f, struct tensor *x, struct tensor *mean, struct tensor *kappa,
+                         struct tensor *log_temperature, const uint8_t *same, bool texts_only);
+
+/* ProLIP (Chun et al. 2025; prolip_loss.c): sigmoid loss of pairs, log_scale and shift []. */
+struct tensor *prolip_loss(struct tensor *mean_i, struct tensor *mean_t, struct tensor *log_var_i,
+                           struct tensor *log_var_t, struct tensor *log_scale, struct tensor *shift);
+/* [B,D]: how far 1 lies within 2; and the mean over rows of -ln sigmoid(scale, mean over dimensions). */
+struct tensor *prolip_inclusion(struct tensor *mean_1, struct tensor *log_var_1, struct tensor *mean_2,
+                                struct tensor *log_var_2);
+struct tensor *prolip_inclusion_loss(struct tensor *mean_1, struct tensor *log_var_1, struct tensor *mean_2,
+                                     struct tensor *log_var_2, double scale);
 
 #endif

@@ -1,6 +1,6 @@
 /* loss/probvlm_loss.c: ProbVLM's objective (Upadhyay et al. 2023, equations 3 to 8) over a batch of pairs.
  *
- *   L = L_rec(image) + L_rec(text) + lambda L_cross, each a mean over the batch and the dimensions,
+ *   L = intra (L_rec(image) + L_rec(text)) + lambda L_cross, each a mean over the batch and the dimensions,
  *   L_rec = NLL(z; m, alpha, beta) of a side's own vector.
  * L_cross by name:
  *   sum         NLL(z_T; V) + NLL(z_V; T), equation 7 (twice an upper bound of the negative log of equation 6)
@@ -109,10 +109,11 @@ struct tensor *probvlm_loss(const struct ggd_side *image, const struct ggd_side 
             t_add(ggd_released_term(image, z_image, o->t1, o->t2), ggd_released_term(text, z_text, o->t1, o->t2));
         struct tensor *cross =
             t_add(ggd_released_term(image, z_text, o->t1, o->t2), ggd_released_term(text, z_image, o->t1, o->t2));
-        return t_add(own, t_scale(cross, o->cross, 0));
+        return t_add(t_scale(own, o->intra, 0), t_scale(cross, o->cross, 0));
     }
     struct ggd_form form = ggd_exact_form(o->eps);
     struct tensor *own = t_add(t_mean(nll(image, z_image, form)), t_mean(nll(text, z_text, form))), *cross;
+    own = t_scale(own, o->intra, 0);
     if (o->cross == 0)
         return own;
     if (o->how == CROSS_QUADRATURE)

@@ -120,7 +120,7 @@ static void check(const char *engine, double bar)
                        .image_scale = 1,
                        .text_scale = 1,
                        .unit = 1};
-    struct adapt_opt o = {.cross = "sum", .lambda = 0.1, .t1 = 1, .t2 = 0.05};
+    struct adapt_opt o = {.cross = "sum", .intra = 1, .lambda = 0.1, .t1 = 1, .t2 = 0.05};
     assert_int_equal(engine_open(&e, engine, 1), 0);
     assert_int_equal(st_open(&in, at("inputs.safetensors")), 0);
     assert_int_equal(st_open(&want, at("expected.safetensors")), 0);

@@ -124,7 +124,7 @@ static struct tensor *released_total(struct tensor **in, const struct objective 
 {
     struct tape *t = in[0]->tape;
     struct ggd_side image = {in[0], in[1], in[2]}, text = {in[3], in[4], in[5]};
-    struct probvlm_opt opt = {.released = true, .t1 = 1, .t2 = o->t2, .cross = o->cross};
+    struct probvlm_opt opt = {.released = true, .t1 = 1, .t2 = o->t2, .intra = 1, .cross = o->cross};
     return probvlm_loss(&image, &text, constant(t, "probvlm.z_image"), constant(t, "probvlm.z_text"), &opt);
 }
 
@@ -362,7 +362,7 @@ static double cross_value(enum ggd_cross how, double mean, double alpha_v, doubl
     struct tensor *shape = t_input(t, SHAPE(1, 2), b), *zi = t_input(t, SHAPE(1, 2), m),
                   *zt = t_input(t, SHAPE(1, 2), mt);
     struct ggd_side image = {zi, t_input(t, SHAPE(1, 2), v), shape}, text = {zt, t_input(t, SHAPE(1, 2), w), shape};
-    struct probvlm_opt o = {.cross = 1, .how = how}, none = {0};
+    struct probvlm_opt o = {.intra = 1, .cross = 1, .how = how}, none = {0};
     double x = t_value(probvlm_loss(&image, &text, zi, zt, &o)) - t_value(probvlm_loss(&image, &text, zi, zt, &none));
     tape_close(&t);
     return x;
@@ -391,7 +391,7 @@ static struct tensor *all_of(struct tape *t UNUSED, struct tensor **in, void *ho
     struct ggd_side image = {in[0], t_exp(in[1]), t_softplus(in[2])}, text = {in[3], t_exp(in[4]), t_softplus(in[5])};
     static const double zi[6] = {0.2, -1, 0.4, 0.9, 0.1, -0.4}, zt[6] = {0.3, -0.2, 0.8, -0.5, 0.7, 0.6};
     struct tensor *a = t_input(t, SHAPE(2, 3), zi), *b = t_input(t, SHAPE(2, 3), zt);
-    struct probvlm_opt o = {.cross = 0.7, .eps = 1e-2, .how = *(enum ggd_cross *)how};
+    struct probvlm_opt o = {.intra = 1, .cross = 0.7, .eps = 1e-2, .how = *(enum ggd_cross *)how};
     return probvlm_loss(&image, &text, a, b, &o);
 }
 
