@@ -15,13 +15,6 @@ void split_free(struct split *p)
 
 /* ---- groups ---- */
 
-static int64_t root_of(int64_t *parent, int64_t i)
-{
-    while (parent[i] != i)
-        i = parent[i] = parent[parent[i]];
-    return i;
-}
-
 /* where [n_pairs]: 1 for pairs that judge. Whole groups are taken in a random order until the share is reached. */
 static int draw_share(uint8_t *where, const struct set *s, double share, uint64_t seed)
 {
@@ -32,12 +25,11 @@ static int draw_share(uint8_t *where, const struct set *s, double share, uint64_
     if (!parent)
         return ERR_MEMORY;
     int64_t *size = parent + n, *order = size + n, *chosen = order + n, groups = 0;
-    for (int64_t i = 0; i < n; i++)
-        parent[i] = i;
+    join_open(parent, n);
     for (int64_t k = 0; k < s->n_pairs; k++)
-        parent[root_of(parent, s->pairs[k].image)] = root_of(parent, s->image.n + s->pairs[k].text);
+        join_rows(parent, s->pairs[k].image, s->image.n + s->pairs[k].text);
     for (int64_t k = 0; k < s->n_pairs; k++)
-        size[root_of(parent, s->pairs[k].image)]++;
+        size[join_root(parent, s->pairs[k].image)]++;
     for (int64_t i = 0; i < n; i++)
         if (size[i])
             order[groups++] = i;
@@ -49,44 +41,20 @@ static int draw_share(uint8_t *where, const struct set *s, double share, uint64_
             taken += size[order[g]];
         }
     for (int64_t k = 0; k < s->n_pairs; k++)
-        where[k] = chosen[root_of(parent, s->pairs[k].image)] ? 1 : 0;
+        where[k] = chosen[join_root(parent, s->pairs[k].image)] ? 1 : 0;
     mem_free(parent);
     return 0;
 }
 
 /* ---- lists and columns ---- */
 
-/* Marks the picture rows of a list, one a line (or a column image_row). */
-static int mark_rows(uint8_t *marks, uint8_t mark, int64_t n, const char *path)
-{
-    struct table t;
-    TRY(table_read_with(&t, path, &(struct table_opt){.sep = ',', .numbered = "image_row"}));
-    int col = table_col(&t, "image_row"), rc = 0;
-    for (int64_t i = 0; i < t.n_rows && rc == 0; i++) {
-        int64_t row;
-        rc = table_int(&t, i, col < 0 ? 0 : col, 0, n - 1, &row);
-        if (rc == 0 && marks[row] && marks[row] != mark)
-            rc = err_set(ERR_DATA, "%s: picture row %" PRId64 " is in the other list too", path, row);
-        if (rc == 0)
-            marks[row] = mark;
-    }
-    table_free(&t);
-    return rc;
-}
-
 static int mark_column(uint8_t *marks, const struct set *s, const char *name)
 {
-    static const char *const judge[] = {"validation", "val", "valid", "dev"};
     int col = s->image.has_meta ? table_col(&s->image.meta, name) : -1;
     if (col < 0)
         FAIL(ERR_USAGE, "option --split-column: the pictures of set \"%s\" have no column \"%s\"", s->path, name);
-    for (int64_t i = 0; i < s->image.n; i++) {
-        const char *value = table_cell(&s->image.meta, i, col);
-        marks[i] = !strcmp(value, "train") || !strcmp(value, "restval") ? 1 : 0;
-        for (size_t k = 0; k < ARRAY_LEN(judge); k++)
-            if (!strcmp(value, judge[k]))
-                marks[i] = 2;
-    }
+    for (int64_t i = 0; i < s->image.n; i++)
+        marks[i] = (uint8_t)set_part_of(table_cell(&s->image.meta, i, col));
     return 0;
 }
 
@@ -101,12 +69,13 @@ static int choose(uint8_t *where, const struct set *s, const struct adapt_opt *o
     uint8_t *marks = mem_calloc((size_t)s->image.n + 1, 1);
     if (!marks)
         return ERR_MEMORY;
-    int rc = o->train_rows ? mark_rows(marks, 1, s->image.n, o->train_rows) : mark_column(marks, s, o->split_column);
+    int rc = o->train_rows ? set_mark_rows(o->train_rows, PART_TRAIN, s->image.n, marks)
+                           : mark_column(marks, s, o->split_column);
     if (rc == 0 && o->train_rows && o->validation_rows)
-        rc = mark_rows(marks, 2, s->image.n, o->validation_rows);
+        rc = set_mark_rows(o->validation_rows, PART_VALIDATION, s->image.n, marks);
     for (int64_t k = 0; k < s->n_pairs && rc == 0; k++) {
         uint8_t mark = marks[s->pairs[k].image];
-        where[k] = mark == 1 ? 0 : mark == 2 ? 1 : 2;
+        where[k] = mark == PART_TRAIN ? 0 : mark == PART_VALIDATION ? 1 : 2;
     }
     mem_free(marks);
     return rc;

@@ -2,9 +2,7 @@
  * calibration that `search --calibration` reads (docs/methods/calibration.md). */
 #include "cli/cli.h"
 
-#include <errno.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 struct calibrate_cmd {
@@ -30,9 +28,10 @@ static const struct opt options[] = {
      "share of the validation part kept for search --risk and --coverage"},
     {"split-column", 0, OPT_STR, F(split_column), NULL, 0, 0, NULL, "NAME",
      "take the parts from this column of images.csv, with --validation and --test"},
-    {"validation", 0, OPT_STR, F(validation), "validation", 0, 0, NULL, "V,...",
-     "values of --split-column for the fit"},
-    {"test", 0, OPT_STR, F(test), "test", 0, 0, NULL, "V,...", "values of --split-column to judge on"},
+    {"validation", 0, OPT_STR, F(validation), NULL, 0, 0, NULL, "V,...",
+     "values of --split-column for the fit; val, valid, validation and dev when not given"},
+    {"test", 0, OPT_STR, F(test), NULL, 0, 0, NULL, "V,...",
+     "values of --split-column to judge on; test when not given"},
     PATH_OPTION("validation-rows", struct calibrate_cmd, validation_rows, "F.txt",
                 "picture rows for the fit, one a line; their captions follow them"),
     PATH_OPTION("test-rows", struct calibrate_cmd, test_rows, "F.txt", "picture rows to judge on, one a line"),
@@ -70,39 +69,17 @@ static int read_features(const char *list, int *features)
 
 /* ---- which rows ---- */
 
-static int mark_rows(const char *path, uint8_t value, int64_t n, uint8_t *given)
+static bool in_part(const char *given, enum set_part part, const char *word)
 {
-    char line[64];
-    int64_t at = 0;
-    FILE *f = fopen(path, "rb");
-    if (!f)
-        return err_errno(ERR_DATA, "%s: cannot open", path);
-    int rc = 0;
-    while (rc == 0 && fgets(line, sizeof line, f)) {
-        char *end;
-        at++;
-        errno = 0;
-        long long row = strtoll(line, &end, 10);
-        size_t rest = strspn(end, " \t\r\n");
-        if (line[strspn(line, " \t\r\n")] == 0)
-            continue;
-        if (end == line || end[rest] || errno || row < 0 || row >= n || (!strchr(line, '\n') && !feof(f)))
-            rc = err_set(ERR_DATA, "%s: line %lld is no picture row, expected a whole number from 0 to %lld", path,
-                         (long long)at, (long long)n - 1);
-        else if (given[row] && given[row] != value)
-            rc = err_set(ERR_DATA, "%s: line %lld: row %lld is in both lists", path, (long long)at, row);
-        else
-            given[row] = value;
-    }
-    if (rc == 0 && ferror(f))
-        rc = err_errno(ERR_DATA, "%s: cannot read", path);
-    fclose(f);
-    return rc;
+    return given ? cli_listed(given, word) : set_part_of(word) == part;
 }
 
 /* given [image.n] in the arena, or NULL: by share. */
 static int given_roles(struct cli *c, const struct calibrate_cmd *o, const struct set *s, const uint8_t **out)
 {
+    if (!o->split_column && (o->validation || o->test))
+        FAIL(ERR_USAGE, "--%s names values of a column: give --split-column too",
+             o->validation ? "validation" : "test");
     if (!o->split_column && !o->validation_rows && !o->test_rows)
         return 0;
     if (o->split_column && (o->validation_rows || o->test_rows))
@@ -117,13 +94,15 @@ static int given_roles(struct cli *c, const struct calibrate_cmd *o, const struc
                  o->split_column);
         for (int64_t i = 0; i < s->image.n; i++) {
             const char *cell = table_cell(&s->image.meta, i, col);
-            given[i] = cli_listed(o->validation, cell) ? ROLE_FIT : cli_listed(o->test, cell) ? ROLE_TEST : ROLE_NONE;
+            given[i] = in_part(o->validation, PART_VALIDATION, cell) ? ROLE_FIT
+                       : in_part(o->test, PART_TEST, cell)           ? ROLE_TEST
+                                                                     : ROLE_NONE;
         }
     } else {
         TRY(cli_need(c, o->validation_rows, "--validation-rows"));
-        TRY(mark_rows(o->validation_rows, ROLE_FIT, s->image.n, given));
+        TRY(set_mark_rows(o->validation_rows, ROLE_FIT, s->image.n, given));
         if (o->test_rows)
-            TRY(mark_rows(o->test_rows, ROLE_TEST, s->image.n, given));
+            TRY(set_mark_rows(o->test_rows, ROLE_TEST, s->image.n, given));
     }
     *out = given;
     return 0;

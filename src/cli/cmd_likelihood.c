@@ -38,21 +38,20 @@ static void mark_own(const struct set *s, int side, int64_t row, bool *own)
 static int write_table(const struct likelihood_cmd *o, const struct set *s, int side, const double *l, const bool *own,
                        int64_t n)
 {
-    struct atomic_file *f;
-    struct str line = {0};
-    TRY(atomic_open(&f, o->out));
-    int rc = atomic_printf(f, "row,log_likelihood,pair,name\n");
+    static const char *const columns[] = {"row", "log_likelihood", "pair", "name"};
+    struct table_writer *w;
+    int rc = 0;
+    TRY(table_writer_open(&w, o->out, (int)ARRAY_LEN(columns), columns));
     for (int64_t i = 0; i < n && rc == 0; i++) {
-        str_clear(&line);
-        str_add(&line, "%lld,%.9g,%d,", (long long)i, l[i], own[i]);
-        str_add_csv(&line, cli_row_name(s, side == SIDE_IMAGE, i, ""), ',');
-        str_add_c(&line, '\n');
-        rc = line.failed ? ERR_MEMORY : atomic_write(f, line.s, line.n);
+        char row[32], value[32];
+        snprintf(row, sizeof row, "%lld", (long long)i);
+        snprintf(value, sizeof value, "%.9g", l[i]);
+        const char *const cells[] = {row, value, own[i] ? "1" : "0", cli_row_name(s, side == SIDE_IMAGE, i, "")};
+        rc = table_writer_row(w, cells);
     }
-    str_free(&line);
     if (rc == 0)
-        return atomic_commit(&f);
-    atomic_abort(&f);
+        return table_writer_commit(&w);
+    table_writer_abort(&w);
     return rc;
 }
 

@@ -94,27 +94,40 @@ static int write_arrays(const char *dir, int side, const struct columns *k, int6
     return 0;
 }
 
+enum { N_NUMBERS = 6, N_COLS = N_NUMBERS + 3 };
+static const char *const columns[N_COLS] = {"side",  "row",          "uncertainty", "aleatoric", "epistemic",
+                                            "total", "log_variance", "fidelity",    "name"};
+
+static int write_side(struct table_writer *w, const struct set *s, const struct columns *k, int side)
+{
+    const struct predict_more *m = &k->more;
+    char text[N_NUMBERS + 1][32];
+    const char *cells[N_COLS] = {side_names[side]};
+    for (int i = 0; i <= N_NUMBERS; i++)
+        cells[i + 1] = text[i];
+    for (int64_t i = 0; i < k->n; i++) {
+        const double v[N_NUMBERS] = {k->scalar[i],       m->aleatoric[i],
+                                     m->epistemic[i],    m->aleatoric[i] + m->epistemic[i],
+                                     m->log_variance[i], m->fidelity[i]};
+        snprintf(text[0], sizeof text[0], "%lld", (long long)i);
+        for (int j = 0; j < N_NUMBERS; j++)
+            snprintf(text[j + 1], sizeof text[j + 1], "%.9g", v[j]);
+        cells[N_COLS - 1] = cli_row_name(s, side == SIDE_TEXT, i, "");
+        TRY(table_writer_row(w, cells));
+    }
+    return 0;
+}
+
 static int write_table(const char *path, const struct set *s, const struct columns k[2])
 {
-    struct atomic_file *f;
-    struct str line = {0};
-    TRY(atomic_open(&f, path));
-    int rc = atomic_printf(f, "side,row,uncertainty,aleatoric,epistemic,total,log_variance,fidelity,name\n");
-    for (int side = 0; side < 2; side++)
-        for (int64_t i = 0; i < k[side].n && rc == 0; i++) {
-            const struct predict_more *m = &k[side].more;
-            str_clear(&line);
-            str_add(&line, "%s,%lld,%.9g,%.9g,%.9g,%.9g,%.9g,%.9g,", side_names[side], (long long)i, k[side].scalar[i],
-                    m->aleatoric[i], m->epistemic[i], m->aleatoric[i] + m->epistemic[i], m->log_variance[i],
-                    m->fidelity[i]);
-            str_add_csv(&line, cli_row_name(s, side == SIDE_TEXT, i, ""), ',');
-            str_add_c(&line, '\n');
-            rc = line.failed ? ERR_MEMORY : atomic_write(f, line.s, line.n);
-        }
-    str_free(&line);
+    struct table_writer *w;
+    TRY(table_writer_open(&w, path, N_COLS, columns));
+    int rc = write_side(w, s, &k[0], 0);
     if (rc == 0)
-        return atomic_commit(&f);
-    atomic_abort(&f);
+        rc = write_side(w, s, &k[1], 1);
+    if (rc == 0)
+        return table_writer_commit(&w);
+    table_writer_abort(&w);
     return rc;
 }
 

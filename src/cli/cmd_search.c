@@ -7,6 +7,8 @@
 #include <math.h>
 #include <string.h>
 
+#define USUAL_CONFIDENCE 0.9
+
 struct search_opt {
     const char *text, *image, *model, *side, *of, *out, *path_base, *calibration;
     int64_t row, k;
@@ -30,8 +32,8 @@ static const struct opt options[] = {
      "answer only if at most this share of the answered is wrong, else say unsure (needs --calibration)"},
     {"coverage", 0, OPT_REAL, F(coverage), "0", 0, 0.9999, NULL, "X",
      "list as many hits as hold a right one with this probability, whatever -k says (needs --calibration)"},
-    {"confidence", 0, OPT_REAL, F(confidence), "0.9", 0.5, 0.9999, NULL, "X",
-     "that --risk holds for the threshold found"},
+    {"confidence", 0, OPT_REAL, F(confidence), "0", 0, 0.9999, NULL, "X",
+     "that --risk holds for the threshold found, 0.5 or more; 0: 0.9"},
     PATH_OPTION("out", struct search_opt, out, "FILE.html", "write the hits as a page with thumbnails"),
     PATH_OPTION("path-base", struct search_opt, path_base, "DIR", "folder that the set's picture paths start from"),
     {"force", 'f', OPT_BOOL, F(force), NULL, 0, 0, NULL, NULL,
@@ -352,6 +354,10 @@ static int check_promises(const struct search_opt *o)
     if (!o->calibration && (o->risk > 0 || o->coverage > 0))
         FAIL(ERR_USAGE, "--%s needs --calibration CAL.json, which meridian calibrate makes of a set with pairs",
              o->risk > 0 ? "risk" : "coverage");
+    if (o->confidence > 0 && !(o->risk > 0))
+        FAIL(ERR_USAGE, "--confidence is that of --risk: give --risk too");
+    if (o->confidence > 0 && o->confidence < 0.5)
+        FAIL(ERR_USAGE, "option --confidence is %g, expected 0.5 to 0.9999", o->confidence);
     if (o->calibration && text_query == text_side)
         FAIL(ERR_USAGE, "--calibration speaks of pictures found for words and words found for pictures; give --side %s",
              text_side ? "image" : "text");
@@ -360,7 +366,7 @@ static int check_promises(const struct search_opt *o)
 
 static int run(struct cli *c)
 {
-    const struct search_opt *o = c->opt;
+    struct search_opt with = *(const struct search_opt *)c->opt, *o = &with;
     struct set *s = NULL;
     int n = (o->text != NULL) + (o->image != NULL) + (o->row >= 0);
     TRY(cli_words(c, 1, 1, "the set's folder"));
@@ -368,6 +374,7 @@ static int run(struct cli *c)
         FAIL(ERR_USAGE, "%s of --text, --image and --row; usage: meridian search %s", n ? "give one" : "one is missing",
              c->command->usage);
     TRY(check_promises(o));
+    o->confidence = o->confidence > 0 ? o->confidence : USUAL_CONFIDENCE;
     if (o->out)
         TRY(path_check_output(o->out, o->force));
     TRY(set_open(&s, c->args.v[0]));

@@ -1,8 +1,6 @@
 /* From a score to a probability: four maps, each fitted on pairs (score, match or not).
  *
- * platt: p = 1 / (1 + exp(-(a x + b))), Platt 1999, fitted by Newton's method with step halving and the targets
- *   (n+ + 1) / (n+ + 2), 1 / (n- + 2) in the place of 1 and 0 (Lin, Lin and Weng, Machine Learning 2007, section 2):
- *   they keep the fit finite when the classes part cleanly, or when there is one class only.
+ * platt: p = 1 / (1 + exp(-(a x + b))), Platt 1999, by logistic regression (logistic.c).
  * beta: p = 1 / (1 + exp(-(a ln s - b ln(1 - s) + c))), a, b >= 0, s = 1 / (1 + exp(-x)): Kull, Silva Filho and Flach,
  *   AISTATS 2017. A negative a or b is set to 0 and the rest is fitted again, as there.
  * temperature: p = 1 / (1 + exp(-x)). Its one parameter lies before it: x is the log odds of a softmax at the fitted
@@ -44,130 +42,6 @@ void calibrator_free(struct calibrator *c)
     *c = (struct calibrator){0};
 }
 
-double logistic(double x)
-{
-    return x >= 0 ? 1 / (1 + exp(-x)) : exp(x) / (1 + exp(x));
-}
-
-double softplus(double x)
-{
-    return x > 0 ? x + log1p(exp(-x)) : log1p(exp(x));
-}
-
-/* ---- logistic regression of few columns ---- */
-
-enum { MAX_COLUMNS = LOGISTIC_MAX + 1, NEWTON_STEPS = 100 };
-
-struct targets {
-    double yes, no;
-};
-
-static struct targets soft_targets(const bool *match, int64_t n, bool smooth)
-{
-    double yes = 0;
-    for (int64_t i = 0; i < n; i++)
-        yes += match[i];
-    double no = (double)n - yes;
-    if (!smooth && yes > 0 && no > 0)
-        return (struct targets){1, 0};
-    return (struct targets){(yes + 1) / (yes + 2), 1 / (no + 2)};
-}
-
-static double predictor(const double *w, const double *z, int p)
-{
-    double x = w[p];
-    for (int k = 0; k < p; k++)
-        x += w[k] * z[k];
-    return x;
-}
-
-/* Mean loss plus l2/2 |w|^2 (the constant w[p] is free); gradient and Hessian when asked. */
-static double objective(const double *z, const bool *match, int64_t n, int p, struct targets t, double l2,
-                        const double *w, double *gradient, double *hessian)
-{
-    double loss = 0, over = 1 / (double)n, row[MAX_COLUMNS];
-    int q = p + 1;
-    if (gradient) {
-        memset(gradient, 0, (size_t)q * sizeof *gradient);
-        memset(hessian, 0, (size_t)(q * q) * sizeof *hessian);
-    }
-    for (int64_t i = 0; i < n; i++) {
-        double x = predictor(w, z + i * p, p), y = match[i] ? t.yes : t.no, s = logistic(x);
-        loss += over * (softplus(x) - y * x);
-        if (!gradient)
-            continue;
-        for (int k = 0; k < p; k++) /* p may be 0 and z NULL: a constant alone */
-            row[k] = z[i * p + k];
-        row[p] = 1;
-        for (int k = 0; k < q; k++) {
-            gradient[k] += over * (s - y) * row[k];
-            for (int l = 0; l <= k; l++)
-                hessian[k * q + l] += over * s * (1 - s) * row[k] * row[l];
-        }
-    }
-    for (int k = 0; k < p; k++) {
-        loss += l2 / 2 * w[k] * w[k];
-        if (gradient) {
-            gradient[k] += l2 * w[k];
-            hessian[k * q + k] += l2;
-        }
-    }
-    return loss;
-}
-
-/* Solves H x = g in place, H [q,q] by its lower half; a tiny ridge keeps constant columns harmless. */
-static void solve(double *h, double *g, int q)
-{
-    for (int k = 0; k < q; k++)
-        h[k * q + k] += 1e-12;
-    for (int k = 0; k < q; k++) {
-        for (int l = 0; l <= k; l++) {
-            double s = h[k * q + l];
-            for (int m = 0; m < l; m++)
-                s -= h[k * q + m] * h[l * q + m];
-            h[k * q + l] = k == l ? sqrt(fmax(s, 1e-12)) : s / h[l * q + l];
-        }
-    }
-    for (int k = 0; k < q; k++) {
-        for (int m = 0; m < k; m++)
-            g[k] -= h[k * q + m] * g[m];
-        g[k] /= h[k * q + k];
-    }
-    for (int k = q - 1; k >= 0; k--) {
-        for (int m = k + 1; m < q; m++)
-            g[k] -= h[m * q + k] * g[m];
-        g[k] /= h[k * q + k];
-    }
-}
-
-void logistic_fit(const double *z, const bool *match, int64_t n, int p, double l2, bool smooth, double *w)
-{
-    struct targets t = soft_targets(match, n, smooth);
-    double g[MAX_COLUMNS], h[MAX_COLUMNS * MAX_COLUMNS], next[MAX_COLUMNS];
-    BUG_ON(p < 0 || p > LOGISTIC_MAX || n < 1);
-    memset(w, 0, (size_t)(p + 1) * sizeof *w);
-    for (int step = 0; step < NEWTON_STEPS; step++) {
-        double slope = 0, size = 1, loss = objective(z, match, n, p, t, l2, w, g, h), after = INFINITY;
-        double gradient[MAX_COLUMNS];
-        memcpy(gradient, g, sizeof gradient);
-        solve(h, g, p + 1);
-        for (int k = 0; k <= p; k++)
-            slope += gradient[k] * g[k];
-        if (!(slope > 1e-20))
-            return;
-        for (; size > 1e-10; size /= 2) {
-            for (int k = 0; k <= p; k++)
-                next[k] = w[k] - size * g[k];
-            after = objective(z, match, n, p, t, l2, next, NULL, NULL);
-            if (after <= loss - 1e-4 * size * slope)
-                break;
-        }
-        if (!(after < loss))
-            return;
-        memcpy(w, next, (size_t)(p + 1) * sizeof *w);
-    }
-}
-
 /* ---- the maps ---- */
 
 /* Far within this every map has reached 0 or 1; it keeps products finite. */
@@ -190,7 +64,7 @@ static int fit_platt(const double *x, const bool *match, int64_t n, const struct
     scale = scale > 1e-24 ? sqrt(scale) : 1;
     for (int64_t i = 0; i < n; i++)
         z[i] = (bounded(x[i]) - mean) / scale;
-    logistic_fit(z, match, n, 1, opt->l2, opt->smooth, w);
+    logistic_fit(&(struct logistic_rows){.x = z, .y = match, .n = n, .p = 1}, opt->l2, opt->smooth, w);
     c->a = w[0] / scale;
     c->b = w[1] - w[0] * mean / scale;
     mem_free(z);
@@ -208,7 +82,8 @@ static int fit_beta(const double *x, const bool *match, int64_t n, const struct 
         z[2 * i] = -softplus(-bounded(x[i]));
         z[2 * i + 1] = softplus(bounded(x[i]));
     }
-    logistic_fit(z, match, n, 2, opt->l2, opt->smooth, w);
+    struct logistic_rows r = {.x = z, .y = match, .n = n, .p = 2};
+    logistic_fit(&r, opt->l2, opt->smooth, w);
     c->a = w[0];
     c->b = w[1];
     c->c = w[2];
@@ -216,12 +91,14 @@ static int fit_beta(const double *x, const bool *match, int64_t n, const struct 
         int keep = w[0] < 0; /* the column that stays */
         for (int64_t i = 0; i < n; i++)
             z[i] = z[2 * i + keep];
-        logistic_fit(z, match, n, 1, opt->l2, opt->smooth, w);
+        r.p = 1;
+        logistic_fit(&r, opt->l2, opt->smooth, w);
         c->a = keep ? 0 : fmax(0, w[0]);
         c->b = keep ? fmax(0, w[0]) : 0;
         c->c = w[1];
         if (w[0] < 0) { /* neither rises: the share alone */
-            logistic_fit(NULL, match, n, 0, opt->l2, opt->smooth, w);
+            r.p = 0;
+            logistic_fit(&r, opt->l2, opt->smooth, w);
             c->c = w[0];
         }
     }

@@ -260,20 +260,17 @@ static int find_temperature(struct hunt *h, double *tau)
 static int keep_hits(struct hunt *h, void *ctx, int64_t at, const double *s)
 {
     const double *tau = ctx;
-    int64_t m = h->gallery.n, q = h->list[at], n = 0;
+    int64_t m = h->gallery.n, q = h->list[at], n;
     struct gallery_view v = match_view(s, m, *tau);
     double right = -INFINITY, feature[N_MATCH_FEATURES];
     int64_t *top = mem_calloc((size_t)h->k + 1, sizeof *top);
-    if (!top)
+    double *best = mem_calloc((size_t)h->k + 1, sizeof *best);
+    if (!top || !best) {
+        mem_free(top);
+        mem_free(best);
         return ERR_MEMORY;
-    for (int64_t j = 0; j < m; j++) { /* the k best by insertion; equal scores: the lower row first */
-        if (n == h->k && !(s[j] > s[top[n - 1]]))
-            continue;
-        int64_t i = n < h->k ? n++ : n - 1;
-        for (; i > 0 && s[j] > s[top[i - 1]]; i--)
-            top[i] = top[i - 1];
-        top[i] = j;
     }
+    n = top_k(s, m, h->k, NULL, -1, best, top);
     for (int64_t i = 0; i < n; i++) {
         match_features(&v, s, m, *tau, s[top[i]], h->feature + (at * h->k + i) * N_MATCH_FEATURES);
         h->match[at * h->k + i] = is_right(h, q, top[i]);
@@ -292,6 +289,7 @@ static int keep_hits(struct hunt *h, void *ctx, int64_t at, const double *s)
     match_features(&v, s, m, *tau, right, feature);
     h->right_mass[at] = -softplus(-feature[2]);
     mem_free(top);
+    mem_free(best);
     return 0;
 }
 
@@ -314,7 +312,7 @@ static void standardise(struct match_score *s, const double *feature, int64_t n)
 static int fit_part(const struct match_model *m, struct match_score *s, const struct match_opt *opt,
                     const double *feature, const bool *match, int64_t n, double *z)
 {
-    double w[LOGISTIC_MAX + 1];
+    double w[N_MATCH_FEATURES + 1];
     int64_t at = 0;
     int p = 0;
     standardise(s, feature, n);
@@ -324,7 +322,7 @@ static int fit_part(const struct match_model *m, struct match_score *s, const st
         for (int k = 0; k < N_MATCH_FEATURES; k++)
             if (m->features >> k & 1)
                 z[at++] = (feature[i * N_MATCH_FEATURES + k] - s->mean[k]) / s->scale[k];
-    logistic_fit(z, match, n, p, opt->fit.l2, opt->fit.smooth, w);
+    logistic_fit(&(struct logistic_rows){.x = z, .y = match, .n = n, .p = p}, opt->fit.l2, opt->fit.smooth, w);
     for (int k = 0, i = 0; k < N_MATCH_FEATURES; k++)
         s->weight[k] = m->features >> k & 1 ? w[i++] : 0;
     s->weight[N_MATCH_FEATURES] = w[p];

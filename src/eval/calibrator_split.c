@@ -12,24 +12,6 @@
 
 enum { BLOCK = 512 };
 
-static int64_t find_root(int64_t *parent, int64_t i)
-{
-    while (parent[i] != i) {
-        parent[i] = parent[parent[i]];
-        i = parent[i];
-    }
-    return i;
-}
-
-static void join(int64_t *parent, int64_t i, int64_t j)
-{
-    int64_t a = find_root(parent, i), b = find_root(parent, j);
-    if (a < b)
-        parent[b] = a;
-    else
-        parent[a] = b;
-}
-
 /* twin [n]: the first row of each row's class. */
 static int find_twins(const struct rows *r, double same, int64_t *twin)
 {
@@ -40,8 +22,7 @@ static int find_twins(const struct rows *r, double same, int64_t *twin)
     struct progress *bar = NULL;
     if (rc == 0 && r->n > 20000)
         progress_open(&bar, "rows that are equal", n_blocks, "blocks");
-    for (int64_t i = 0; i < r->n; i++)
-        twin[i] = i;
+    join_open(twin, r->n);
     for (int64_t i0 = 0; rc == 0 && i0 < r->n; i0 += BLOCK) {
         int64_t ni = r->n - i0 < BLOCK ? r->n - i0 : BLOCK;
         scorer_left(&s, r, NULL, i0, ni);
@@ -52,13 +33,13 @@ static int find_twins(const struct rows *r, double same, int64_t *twin)
             for (int64_t i = 0; i < ni; i++)
                 for (int64_t j = j0 == i0 ? i + 1 : 0; j < nj; j++)
                     if (scores[i * nj + j] > same)
-                        join(twin, i0 + i, j0 + j);
+                        join_rows(twin, i0 + i, j0 + j);
         }
         if (bar)
             progress_add(bar, 1);
     }
     for (int64_t i = 0; i < r->n; i++)
-        twin[i] = find_root(twin, i);
+        twin[i] = join_root(twin, i);
     if (bar)
         progress_close(&bar);
     scorer_close(&s);
@@ -70,15 +51,14 @@ static int find_twins(const struct rows *r, double same, int64_t *twin)
 static void group_rows(const struct set *s, const struct match_split *p, bool first, int64_t *parent)
 {
     int64_t n = s->image.n;
-    for (int64_t i = 0; i < n + s->text.n; i++)
-        parent[i] = i;
+    join_open(parent, n + s->text.n);
     for (int64_t i = 0; i < n; i++)
-        join(parent, i, p->twin[0][i]);
+        join_rows(parent, i, p->twin[0][i]);
     for (int64_t i = 0; !first && i < s->text.n; i++)
-        join(parent, n + i, n + p->twin[1][i]);
+        join_rows(parent, n + i, n + p->twin[1][i]);
     for (int64_t i = 0; i < s->n_pairs; i++) /* a caption that has been joined is no longer its own root */
         if (!first || parent[n + s->pairs[i].text] == n + s->pairs[i].text)
-            join(parent, s->pairs[i].image, n + s->pairs[i].text);
+            join_rows(parent, s->pairs[i].image, n + s->pairs[i].text);
 }
 
 static int count_groups(const struct set *s, struct match_split *p, int64_t *parent)
@@ -88,7 +68,7 @@ static int count_groups(const struct set *s, struct match_split *p, int64_t *par
         return ERR_MEMORY;
     p->n_groups = p->largest = 0;
     for (int64_t i = 0; i < s->image.n; i++) {
-        int64_t k = ++size[find_root(parent, i)];
+        int64_t k = ++size[join_root(parent, i)];
         p->n_groups += k == 1;
         p->largest = k > p->largest ? k : p->largest;
     }
@@ -101,7 +81,7 @@ static void deal(struct match_split *p, const struct set *s, const struct match_
 {
     int64_t n = s->image.n;
     for (int64_t i = 0; i < n + s->text.n; i++) {
-        int64_t root = find_root(parent, i);
+        int64_t root = join_root(parent, i);
         struct rng r = rng_stream(opt->seed, RNG_SHUFFLE, 0, (uint64_t)root);
         double place = rng_uniform(&r), second = rng_uniform(&r);
         uint8_t role = place < opt->validation ? ROLE_FIT : ROLE_TEST;
@@ -118,7 +98,7 @@ static void drop_torn(struct match_split *p, const struct set *s, const uint8_t 
 {
     int64_t torn = 0;
     for (int64_t i = 0; i < s->image.n; i++) {
-        int64_t root = find_root(parent, i);
+        int64_t root = join_root(parent, i);
         if (given[i] != given[root]) {
             p->role[0][i] = ROLE_NONE;
             torn++;
@@ -126,7 +106,7 @@ static void drop_torn(struct match_split *p, const struct set *s, const uint8_t 
     }
     for (int64_t i = 0; i < s->n_pairs; i++)
         if (p->role[0][s->pairs[i].image] == ROLE_NONE &&
-            find_root(parent, s->image.n + s->pairs[i].text) == find_root(parent, s->pairs[i].image))
+            join_root(parent, s->image.n + s->pairs[i].text) == join_root(parent, s->pairs[i].image))
             p->role[1][s->pairs[i].text] = ROLE_NONE;
     if (torn)
         log_warn("%lld rows are joined by a pair or by equal vectors with rows of the other part: left out",

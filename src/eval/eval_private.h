@@ -7,6 +7,8 @@
 /* Up to this many rows on the longer side all scores are computed in double; beyond it in fp32, and what decides a rank
  * is computed again in double. */
 #define EXACT_ROWS 4096
+/* Scores that differ by less are equal: ranks and hits. */
+#define EVAL_TIE 1e-9
 
 /* ---- scores.c: blocks of cosines ------------------------------------------------------------------------------ */
 
@@ -46,6 +48,12 @@ struct rows_sweep {
     void *ctx;
 };
 int rows_sweep(const struct rows_sweep *w);
+
+/* ---- uncertainty_columns.c ------------------------------------------------------------------------------------ */
+
+/* The k largest of s[n] into value [k] and index [k] (or NULL), descending; ties to the lower index. Returns how many:
+ * those that keep[] (or NULL) does not name, and index `but`, are passed over. By insertion: for small k. */
+int64_t top_k(const double *s, int64_t n, int64_t k, const uint8_t *keep, int64_t but, double *value, int64_t *index);
 
 /* ---- bootstrap.c ---------------------------------------------------------------------------------------------- */
 
@@ -131,17 +139,29 @@ int eval_spectrum(const struct rows *const *sides, int n_sides, double *rank, do
 int result_put(json_t *o, const char *key, double x, const char *why);
 json_t *result_bounds(struct interval i); /* [low, high] */
 
-/* ---- calibrator.c --------------------------------------------------------------------------------------------- */
+/* ---- logistic.c ----------------------------------------------------------------------------------------------- */
 
-enum { LOGISTIC_MAX = 4 };
+enum { LOGISTIC_MAX = 32 };
 double logistic(double x);
 double softplus(double x); /* ln(1 + exp(x)) */
-/* w [p+1]: slopes, then the constant, of logistic regression on z [n,p] with l2 on the slopes. */
-void logistic_fit(const double *z, const bool *match, int64_t n, int p, double l2, bool smooth, double *w);
+/* Rows of a logistic regression, x [n,p]. mean and sd [p]: columns are standardised by them, or NULL; skip [n]: rows
+ * that stay out, or NULL. */
+struct logistic_rows {
+    const double *x;
+    const bool *y;
+    const uint8_t *skip;
+    int64_t n;
+    int p;
+    const double *mean, *sd;
+};
+/* w [p+1]: slopes, then the constant, of least mean log loss + l2 |slopes|^2 / 2. smooth: softened targets; they are
+ * taken in any case where there is one class only. At least one row. */
+void logistic_fit(const struct logistic_rows *r, double l2, bool smooth, double *w);
 
 /* ---- calibrator_match.c: what is known of one hit before the map ---------------------------------------------- */
 
-/* Scores that differ by less are those of one item twice. */
+/* Scores that differ by less are those of one item twice: wider than EVAL_TIE, for one picture encoded in two batches
+ * differs in its last digits. It decides who shares softmax mass, not what is a hit: that the twins say. */
 #define MATCH_TIE 1e-6
 struct gallery_view {    /* all scores of one query */
     double best, second; /* second: the best that is no tie of the first; -inf: none */

@@ -19,7 +19,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define TIE 1e-9
 #define NEAR 1e-5
 #define MISSING ((double)NAN)
 
@@ -172,8 +171,8 @@ static void score_query(struct pass *p, int64_t q, double *s, const int64_t *pos
     for (int64_t j = 0; j < m; j++) {
         if (!p->exact && !p->mark[j] && fabs(s[j] - best) < NEAR)
             s[j] = rows_cosine(&p->query, row, &p->gallery, j);
-        above += !p->mark[j] && s[j] > best + TIE;
-        ties += !p->mark[j] && fabs(s[j] - best) <= TIE;
+        above += !p->mark[j] && s[j] > best + EVAL_TIE;
+        ties += !p->mark[j] && fabs(s[j] - best) <= EVAL_TIE;
         top = s[j] > top ? s[j] : top;
     }
     for (int64_t j = 0; j < m; j++) {

@@ -186,19 +186,9 @@ struct near { /* of one side: the NEAR nearest others of each row, best first */
 static int keep_near(struct desk *d, void *ctx, int64_t row, const double *s)
 {
     struct near *w = ctx;
-    int64_t *at = w->row + row * NEAR, m = d->side[w->side].n, n = 0;
+    int64_t *at = w->row + row * NEAR;
     double *c = w->cosine + row * NEAR, sum = 0;
-    for (int64_t j = 0; j < m; j++) {
-        if (j == row || (n == NEAR && !(s[j] > c[NEAR - 1])))
-            continue;
-        int64_t i = n < NEAR ? n++ : NEAR - 1;
-        for (; i > 0 && s[j] > c[i - 1]; i--) {
-            at[i] = at[i - 1];
-            c[i] = c[i - 1];
-        }
-        at[i] = j;
-        c[i] = s[j];
-    }
+    int64_t n = top_k(s, d->side[w->side].n, NEAR, NULL, row, c, at);
     for (int64_t i = 1; i < n; i++)
         sum += c[i];
     w->surround[row] = n > 1 ? sum / (double)(n - 1) : 0;

@@ -20,10 +20,6 @@ void columns_add(struct columns *c, const double *s, double tau); /* one query's
 double columns_lse(const struct columns *c, int64_t j);           /* -inf without queries */
 double columns_near(const struct columns *c, int64_t j);          /* mean of the nearest */
 
-/* The k <= UNC_NEAR largest of s[n] into value and index (or NULL), descending; ties to the lower index. Returns how
- * many. Entries that keep[] (or NULL) names 0, and index `but`, are passed over. */
-int top_near(const double *s, int64_t n, const uint8_t *keep, int64_t but, double *value, int64_t *index);
-
 /* Squared Mahalanobis distance to rows, covariance shrunk by 0.1 towards its mean variance. */
 struct mahalanobis {
     int64_t d;
@@ -35,12 +31,11 @@ double mahalanobis_distance(const struct mahalanobis *m, const float *x, double 
 
 /* ---- uncertainty_combined.c: logistic regression in few dimensions --------------------------------------------- */
 
-enum { LOGIT_MAX = 32 };
 struct logit {
     int64_t d;
-    double mean[LOGIT_MAX], sd[LOGIT_MAX], w[LOGIT_MAX + 1], l2;
+    double mean[LOGISTIC_MAX], sd[LOGISTIC_MAX], w[LOGISTIC_MAX + 1], l2;
 };
-/* Standardises, then minimises mean log loss + l2 |w|^2 / 2 by Newton's method; rows with skip[i] set stay out (or
+/* Standardises, then fits (logistic.c); rows with skip[i] set stay out (or
  * NULL). False: one class only, or no rows. */
 bool logit_fit(struct logit *f, const double *x, const bool *y, const uint8_t *skip, int64_t n, int64_t d, double l2);
 double logit_odds(const struct logit *f, const double *x);

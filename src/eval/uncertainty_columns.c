@@ -8,6 +8,8 @@
  * of the mean of the ten (no gain on the fashion pairs), an approximate neighbour index (exact is fast enough here). */
 #include "eval/uncertainty.h"
 
+#include "kernel/kernel.h"
+
 #include <math.h>
 #include <string.h>
 
@@ -80,7 +82,7 @@ void columns_add(struct columns *c, const double *s, double tau)
     }
     for (int64_t j = 0; c->best && j < c->m; j++)
         keep_near(c->best + j * UNC_NEAR, c->n, s[j]);
-    for (int k = 0, n = c->hub ? top_near(s, c->m, NULL, -1, value, near) : 0; k < n; k++)
+    for (int64_t k = 0, n = c->hub ? top_k(s, c->m, UNC_NEAR, NULL, -1, value, near) : 0; k < n; k++)
         c->hub[near[k]]++;
     c->n++;
 }
@@ -99,13 +101,13 @@ double columns_near(const struct columns *c, int64_t j)
     return n ? sum / (double)n : 0;
 }
 
-int top_near(const double *s, int64_t n, const uint8_t *keep, int64_t but, double *value, int64_t *index)
+int64_t top_k(const double *s, int64_t n, int64_t k, const uint8_t *keep, int64_t but, double *value, int64_t *index)
 {
-    int found = 0;
+    int64_t found = 0;
     for (int64_t j = 0; j < n; j++) {
-        if ((found == UNC_NEAR && s[j] <= value[found - 1]) || (keep && !keep[j]) || j == but)
+        if ((found == k && !(s[j] > value[k - 1])) || (keep && !keep[j]) || j == but)
             continue;
-        int at = found < UNC_NEAR ? found++ : UNC_NEAR - 1;
+        int64_t at = found < k ? found++ : k - 1;
         for (; at > 0 && value[at - 1] < s[j]; at--) {
             value[at] = value[at - 1];
             if (index)
@@ -120,21 +122,6 @@ int top_near(const double *s, int64_t n, const uint8_t *keep, int64_t but, doubl
 
 /* ---- distance to a cloud ---- */
 
-/* a [d,d] becomes its lower Cholesky factor; false: not positive definite. */
-static bool cholesky(double *a, int64_t d)
-{
-    for (int64_t i = 0; i < d; i++)
-        for (int64_t j = 0; j <= i; j++) {
-            double s = a[i * d + j];
-            for (int64_t k = 0; k < j; k++)
-                s -= a[i * d + k] * a[j * d + k];
-            if (i == j && !(s > 0))
-                return false;
-            a[i * d + j] = i == j ? sqrt(s) : s / a[j * d + j];
-        }
-    return true;
-}
-
 int mahalanobis_open(struct mahalanobis *m, const float *x, int64_t n, int64_t d)
 {
     double trace = 0;
@@ -148,7 +135,7 @@ int mahalanobis_open(struct mahalanobis *m, const float *x, int64_t n, int64_t d
         m->factor[i] *= (1 - SHRINK) / (double)n;
     for (int64_t i = 0; rc == 0 && i < d; i++) /* all rows equal: a ball */
         m->factor[i * d + i] += trace > 1e-12 ? SHRINK * trace / (double)d : 1;
-    if (rc == 0 && !cholesky(m->factor, d))
+    if (rc == 0 && !lapack_potrf(d, m->factor))
         rc = err_set(ERR_NONFINITE, "the covariance of %lld rows has no Cholesky factor", (long long)n);
     if (rc < 0)
         mahalanobis_close(m);

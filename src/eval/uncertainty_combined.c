@@ -1,104 +1,32 @@
-/* Logistic regression in few dimensions: the map from a score to the probability of a hit (Platt 1999), and the
- * combined score over all cheap features.
- *
- * Features are standardised on the rows of the fit; loss = mean log loss + l2 |w|^2 / 2, the offset free. Newton's
- * method: with at most 32 features the Hessian is tiny and ten steps reach rounding; the penalty makes the optimum
+/* The map from a score to the probability of a hit (Platt 1999), and the combined score over all cheap features:
+ * logistic regression (logistic.c) over features standardised on the rows of the fit; the penalty makes the optimum
  * unique even where a feature separates hits from misses. The penalty of the combined score is chosen by five-fold
  * cross-validation on the same validation rows, row i in fold i mod 5. Rejected: boosted trees and a small network (200
- * validation queries do not carry them), L-BFGS (needless at this size). */
+ * validation queries do not carry them). */
 #include "eval/uncertainty.h"
 
 #include <math.h>
 #include <string.h>
 
-enum { STEPS = 60, FOLDS = 5, WIDE = LOGIT_MAX + 1 };
+enum { FOLDS = 5 };
 
 static double log_loss(double z, bool y)
 {
     return softplus(y ? -z : z);
 }
 
-static void row_of(const struct logit *f, const double *x, double *z)
-{
-    for (int64_t j = 0; j < f->d; j++)
-        z[j] = (x[j] - f->mean[j]) / f->sd[j];
-    z[f->d] = 1;
-}
-
 double logit_odds(const struct logit *f, const double *x)
 {
-    double z[WIDE], s = 0;
-    row_of(f, x, z);
-    for (int64_t j = 0; j <= f->d; j++)
-        s += f->w[j] * z[j];
-    return s;
-}
-
-static double objective(const struct logit *f, const double *x, const bool *y, const uint8_t *skip, int64_t n)
-{
-    double sum = 0, used = 0, penalty = 0;
-    for (int64_t i = 0; i < n; i++)
-        if (!skip || !skip[i]) {
-            sum += log_loss(logit_odds(f, x + i * f->d), y[i]);
-            used++;
-        }
+    double s = f->w[f->d];
     for (int64_t j = 0; j < f->d; j++)
-        penalty += f->w[j] * f->w[j];
-    return sum / used + f->l2 * penalty / 2;
-}
-
-/* Solves h [m,m] step = g by elimination with a floor on the pivots; h is positive semi-definite. */
-static void solve(double h[WIDE][WIDE], double *g, int64_t m)
-{
-    for (int64_t k = 0; k < m; k++) {
-        double pivot = fmax(h[k][k], 1e-12);
-        for (int64_t i = k + 1; i < m; i++) {
-            double r = h[i][k] / pivot;
-            for (int64_t j = k; j < m; j++)
-                h[i][j] -= r * h[k][j];
-            g[i] -= r * g[k];
-        }
-        h[k][k] = pivot;
-    }
-    for (int64_t k = m - 1; k >= 0; k--) {
-        for (int64_t j = k + 1; j < m; j++)
-            g[k] -= h[k][j] * g[j];
-        g[k] /= h[k][k];
-    }
-}
-
-static void newton_step(struct logit *f, const double *x, const bool *y, const uint8_t *skip, int64_t n, double *step)
-{
-    double h[WIDE][WIDE], z[WIDE], used = 0;
-    int64_t m = f->d + 1;
-    memset(h, 0, sizeof h);
-    memset(step, 0, WIDE * sizeof *step);
-    for (int64_t i = 0; i < n; i++) {
-        if (skip && skip[i])
-            continue;
-        double p = logistic(logit_odds(f, x + i * f->d)), w = p * (1 - p);
-        row_of(f, x + i * f->d, z);
-        used++;
-        for (int64_t j = 0; j < m; j++) {
-            step[j] += (p - y[i]) * z[j];
-            for (int64_t k = 0; k < m; k++)
-                h[j][k] += w * z[j] * z[k];
-        }
-    }
-    for (int64_t j = 0; j < m; j++) {
-        bool free = j == f->d;
-        step[j] = step[j] / used + (free ? 0 : f->l2 * f->w[j]);
-        for (int64_t k = 0; k < m; k++)
-            h[j][k] /= used;
-        h[j][j] += free ? 1e-9 : f->l2;
-    }
-    solve(h, step, m);
+        s += f->w[j] * ((x[j] - f->mean[j]) / f->sd[j]);
+    return s;
 }
 
 bool logit_fit(struct logit *f, const double *x, const bool *y, const uint8_t *skip, int64_t n, int64_t d, double l2)
 {
-    double step[WIDE], used = 0, hits = 0;
-    BUG_ON(d < 1 || d > LOGIT_MAX);
+    double used = 0, hits = 0;
+    BUG_ON(d < 1 || d > LOGISTIC_MAX);
     *f = (struct logit){.d = d, .l2 = l2};
     for (int64_t i = 0; i < n; i++)
         if (!skip || !skip[i]) {
@@ -119,24 +47,7 @@ bool logit_fit(struct logit *f, const double *x, const bool *y, const uint8_t *s
         if (!(f->sd[j] > 1e-12 * (1 + fabs(f->mean[j])))) /* a constant says nothing */
             f->sd[j] = INFINITY;
     }
-    f->w[d] = log(hits / (used - hits));
-    double best = objective(f, x, y, skip, n);
-    for (int s = 0; s < STEPS; s++) {
-        struct logit next = *f;
-        double share = 1, value = 0;
-        newton_step(f, x, y, skip, n, step);
-        for (int half = 0; half < 30; half++, share /= 2) {
-            for (int64_t j = 0; j <= d; j++)
-                next.w[j] = f->w[j] - share * step[j];
-            value = objective(&next, x, y, skip, n);
-            if (value <= best)
-                break;
-        }
-        if (!(value < best - 1e-13))
-            break;
-        best = value;
-        *f = next;
-    }
+    logistic_fit(&(struct logistic_rows){x, y, skip, n, (int)d, f->mean, f->sd}, l2, false, f->w);
     return true;
 }
 

@@ -14,7 +14,6 @@
 #include <math.h>
 #include <string.h>
 
-#define TIE 1e-9
 #define NEAR 1e-5
 
 enum {
@@ -91,7 +90,7 @@ static bool is_hit(const struct unc_job *j, int64_t q, double *s)
         for (int64_t k = 0; k < j->g.n; k++)
             best[j->mark[k]] = s[k] > best[j->mark[k]] ? s[k] : best[j->mark[k]];
         if (round > 0 || j->g.n <= EXACT_ROWS || fabs(best[0] - best[1]) > NEAR)
-            return best[1] >= best[0] - TIE;
+            return best[1] >= best[0] - EVAL_TIE;
         double low = fmin(best[0], best[1]) - NEAR;
         for (int64_t k = 0; k < j->g.n; k++)
             if (s[k] >= low)
@@ -304,7 +303,7 @@ static int score_row(void *ctx, int64_t i, double *s)
     mark(j, q, 1);
     j->hit[i] = is_hit(j, q, s);
     mark(j, q, 0);
-    int n = top_near(s, m, NULL, -1, near, at);
+    int64_t n = top_k(s, m, UNC_NEAR, NULL, -1, near, at);
     int64_t top = at[0];
     double second = n > 1 ? near[1] : -1, lp = plain_softmax(j, s, near[0], &j->u[UNC_ENTROPY][i]);
     double column = fmin(0, s[top] / j->tau - j->all_lse.shift[top]), dual = tilted(j, &j->all_lse, 2, s, top),
@@ -339,10 +338,11 @@ static int density_row(void *ctx, int64_t i, double *s)
 {
     struct density_pass *p = ctx;
     double near[UNC_NEAR], sum = 0;
-    int n = top_near(s, p->j->ref ? p->j->ref->n : p->j->q.n, p->keep, p->leave_out ? p->j->row[i] : -1, near, NULL);
-    for (int k = 0; k < n; k++)
+    int64_t n =
+        top_k(s, p->j->ref ? p->j->ref->n : p->j->q.n, UNC_NEAR, p->keep, p->leave_out ? p->j->row[i] : -1, near, NULL);
+    for (int64_t k = 0; k < n; k++)
         sum += near[k];
-    p->j->u[UNC_KNN][i] = n ? 1 - sum / n : 1;
+    p->j->u[UNC_KNN][i] = n ? 1 - sum / (double)n : 1;
     return 0;
 }
 

@@ -55,15 +55,9 @@ static int first_pictures(const struct set *s, int64_t **by_text)
 
 static uint8_t role_of(const char *word)
 {
-    static const struct {
-        const char *word;
-        uint8_t role;
-    } table[] = {{"test", UNC_TEST},      {"val", UNC_VAL}, {"valid", UNC_VAL},
-                 {"validation", UNC_VAL}, {"dev", UNC_VAL}, {"train", UNC_REF}};
-    for (size_t i = 0; i < ARRAY_LEN(table); i++)
-        if (strcmp(word, table[i].word) == 0)
-            return table[i].role;
-    return UNC_OUT;
+    static const uint8_t role[] = {
+        [PART_NONE] = UNC_OUT, [PART_TRAIN] = UNC_REF, [PART_VALIDATION] = UNC_VAL, [PART_TEST] = UNC_TEST};
+    return role[set_part_of(word)];
 }
 
 struct word_row {

@@ -136,6 +136,12 @@ const char *table_cell(const struct table *t, int64_t row, int col);
 int table_int(const struct table *t, int64_t row, int col, int64_t min, int64_t max, int64_t *out);
 /* CSV; .tsv by name */
 int table_write(const char *path, int n_cols, const char *const *cols, int64_t n_rows, const char *const *cells);
+/* The same row by row; there whole, after the commit, or not at all. A cell NULL is empty. */
+struct table_writer;
+int table_writer_open(struct table_writer **w, const char *path, int n_cols, const char *const *cols);
+int table_writer_row(struct table_writer *w, const char *const *cells);
+int table_writer_commit(struct table_writer **w);
+void table_writer_abort(struct table_writer **w);
 
 /* ---- streamed JSON (json_stream.c) -------------------------------------------------------------------------- */
 

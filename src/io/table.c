@@ -364,38 +364,86 @@ int table_int(const struct table *t, int64_t row, int col, int64_t min, int64_t 
 
 /* ---- writing ---- */
 
-static int put_row(struct atomic_file *f, struct str *b, int n_cols, const char *const *cells, char sep)
+struct table_writer {
+    struct atomic_file *f;
+    struct str row;
+    int n_cols;
+    char sep;
+};
+
+int table_writer_row(struct table_writer *w, const char *const *cells)
 {
+    struct str *b = &w->row;
     str_clear(b);
-    for (int i = 0; i < n_cols; i++) {
+    for (int i = 0; i < w->n_cols; i++) {
         if (i > 0)
-            str_add_c(b, sep);
+            str_add_c(b, w->sep);
         const char *cell = cells[i] ? cells[i] : "";
-        if (n_cols == 1 && !*cell)
+        if (w->n_cols == 1 && !*cell)
             str_add_n(b, "\"\"", 2); /* an empty line would be skipped on reading */
         else
-            str_add_csv(b, cell, sep);
+            str_add_csv(b, cell, w->sep);
     }
     str_add_c(b, '\n');
     if (b->failed)
         FAIL(ERR_MEMORY, "no memory for a table row");
-    return atomic_write(f, b->s, b->n);
+    return atomic_write(w->f, b->s, b->n);
+}
+
+static void writer_free(struct table_writer **w)
+{
+    str_free(&(*w)->row);
+    mem_free(*w);
+    *w = NULL;
+}
+
+void table_writer_abort(struct table_writer **w)
+{
+    if (!*w)
+        return;
+    atomic_abort(&(*w)->f);
+    writer_free(w);
+}
+
+int table_writer_commit(struct table_writer **w)
+{
+    int rc = atomic_commit(&(*w)->f);
+    writer_free(w);
+    return rc;
+}
+
+int table_writer_open(struct table_writer **out, const char *path, int n_cols, const char *const *cols)
+{
+    struct table_writer *w = mem_calloc(1, sizeof(*w));
+    BUG_ON(n_cols < 1);
+    if (!w)
+        return ERR_MEMORY;
+    w->n_cols = n_cols;
+    w->sep = str_ends(path, ".tsv") ? '\t' : ',';
+    int rc = atomic_open(&w->f, path);
+    if (rc < 0) {
+        writer_free(&w);
+        return rc;
+    }
+    rc = table_writer_row(w, cols);
+    if (rc < 0)
+        table_writer_abort(&w);
+    else
+        *out = w;
+    return rc;
 }
 
 int table_write(const char *path, int n_cols, const char *const *cols, int64_t n_rows, const char *const *cells)
 {
-    struct atomic_file *f = NULL;
-    struct str b = {0};
-    char sep = str_ends(path, ".tsv") ? '\t' : ',';
-    BUG_ON(n_cols < 1 || n_rows < 0);
-    TRY(atomic_open(&f, path));
-    int rc = put_row(f, &b, n_cols, cols, sep);
-    for (int64_t i = 0; i < n_rows && rc == 0; i++)
-        rc = put_row(f, &b, n_cols, cells + i * n_cols, sep);
-    str_free(&b);
-    if (rc < 0) {
-        atomic_abort(&f);
-        return rc;
+    struct table_writer *w;
+    BUG_ON(n_rows < 0);
+    TRY(table_writer_open(&w, path, n_cols, cols));
+    for (int64_t i = 0; i < n_rows; i++) {
+        int rc = table_writer_row(w, cells + i * n_cols);
+        if (rc < 0) {
+            table_writer_abort(&w);
+            return rc;
+        }
     }
-    return atomic_commit(&f);
+    return table_writer_commit(&w);
 }

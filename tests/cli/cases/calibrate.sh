@@ -27,9 +27,13 @@ m search set --row 3 --of text --calibration foreign.json
 m search set --row 3 --calibration cal.json
 m search set --row 3 --of text --risk 0.1
 m search set --row 3 --of text --calibration cal.json --risk 0.1 --coverage 0.9
+m search set --row 3 --of text --calibration cal.json --confidence 0.99
+m search set --row 3 --of text --calibration cal.json --risk 0.1 --confidence 0.3
 m search set --row 3 --of text --calibration none.json
 m calibrate set --features cosine,size --out x.json
 m calibrate set --split-column fold --out x.json
+m calibrate set --validation val --out x.json
+m calibrate set --test test --validation-rows rows.txt --out x.json
 echo 5 >rows.txt; echo 60 >>rows.txt
 m calibrate set --validation-rows rows.txt --out x.json
 absent x.json
