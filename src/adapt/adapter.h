@@ -37,6 +37,7 @@ struct adapter {
     struct params params;
     double *mean[2]; /* [D] of the unit vectors; zeros when released */
     void *own;       /* the method's own struct, in the arena */
+    int64_t *row[2]; /* while it is fitted: which rows of the set are in the batch */
     char *model, *fingerprint;
     struct arena *arena;
 };

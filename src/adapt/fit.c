@@ -28,11 +28,18 @@ const struct opt adapt_options[] = {
     {"lambda-cross", 0, OPT_REAL, F(lambda), "-1", -1, 1e6, NULL, "X", "its weight; -1: 1, or 1e-4 when released"},
     {"epochs", 0, OPT_INT, F(epochs), "100", 0, 1e6, NULL, "N", "passes over the pairs"},
     {"batch", 0, OPT_INT, F(batch), "64", 1, 1e6, NULL, "N", "pairs in a step"},
-    {"lr", 0, OPT_REAL, F(lr), "1e-4", 0, 10, NULL, "X", "learning rate"},
+    {"lr", 0, OPT_REAL, F(lr), "0", 0, 10, NULL, "X", "learning rate; 0: 1e-4, of grove 0.01"},
     {"hidden", 0, OPT_INT, F(hidden), "256", 1, 65536, NULL, "N", "width of the trunk"},
     {"dropout", 0, OPT_REAL, F(dropout), "0.1", 0, 0.95, NULL, "X", "chance that a hidden unit is left out"},
     {"samples", 0, OPT_INT, F(samples), "7", 1, 64, NULL, "N", "pcme: samples of each item"},
     {"vib", 0, OPT_REAL, F(vib), "1e-4", 0, 1e6, NULL, "X", "pcme, pcmepp: weight of the divergence"},
+    {"latent", 0, OPT_INT, F(latent), "5", 1, 64, NULL, "Q", "grove: dimensions of the latent"},
+    {"inducing", 0, OPT_INT, F(inducing), "250", 1, 2000, NULL, "M", "grove: inducing inputs, at most one a pair"},
+    {"kernel", 0, OPT_CHOICE, F(kernel), "rbf", 0, 0, "rbf|matern52", NULL, "grove: the processes' kernel"},
+    {"steps", 0, OPT_INT, F(steps), "2000", 0, 1e9, NULL, "N", "grove: steps at most; 0: all that --epochs says"},
+    {"elbo-weight", 0, OPT_REAL, F(elbo_weight), "0.01", 0, 1e9, NULL, "X", "grove: weight of the processes' bounds"},
+    {"kl-weight", 0, OPT_REAL, F(kl_weight), "400", 0, 1e9, NULL, "X",
+     "grove: weight of the divergence between the two predictions"},
     {"t1", 0, OPT_REAL, F(t1), "1", 0, 1e6, NULL, "X", "released: weight of |mean - vector|"},
     {"t2", 0, OPT_REAL, F(t2), "0.05", 0, 1e6, NULL, "X", "released: weight of the likelihood"},
     {"clip-norm", 0, OPT_REAL, F(clip_norm), "1", 0, 1e9, NULL, "X", "largest norm of the gradient; 0: no clipping"},
@@ -75,7 +82,8 @@ static int batch_loss(struct fit *f, const struct set_pair *pairs, const int64_t
         const float *rows = side == SIDE_TEXT ? f->s->text.x : f->s->image.x;
         for (int64_t i = 0; i < n; i++) {
             const struct set_pair *p = &pairs[order ? order[i] : i];
-            vectors_put(f->a, side, rows + (side == SIDE_TEXT ? p->text : p->image) * d->width, f->x[side], i);
+            f->a->row[side][i] = side == SIDE_TEXT ? p->text : p->image;
+            vectors_put(f->a, side, rows + f->a->row[side][i] * d->width, f->x[side], i);
         }
         x[side] = t_input(f->tape, SHAPE(n, d->width), f->x[side]);
         if (train && d->dropout > 0)
@@ -97,11 +105,12 @@ static int one_step(struct fit *f, const int64_t *order, int64_t step, int64_t t
     TRY(batch_loss(f, f->split.train, order, f->batch, (uint32_t)step, true, &l));
     TRY(tape_backward(l));
     *loss = t_value(l);
+    double lr = f->o->lr > 0 ? f->o->lr : 1e-4;
     double norm = sqrt(e->sum_squares(e, p->grad, p->n_slab)), limit = f->a->d.released ? 0 : f->o->clip_norm;
     if (!isfinite(*loss) || !isfinite(norm))
         FAIL(ERR_NONFINITE, "step %" PRId64 ": the loss is %g, its gradient's norm %g; take a smaller --lr", step,
              *loss, norm);
-    optimizer_step(&f->adam, e, p, &adam, f->o->lr * schedule_cosine(step, 0, total, 0),
+    optimizer_step(&f->adam, e, p, &adam, lr * schedule_cosine(step, 0, total, 0),
                    limit > 0 && norm > limit ? limit / norm : 1);
     return 0;
 }
@@ -248,8 +257,10 @@ static int prepare_loop(struct fit *f)
     f->x[0] = mem_calloc((size_t)f->batch, (size_t)a->d.width * real);
     f->x[1] = mem_calloc((size_t)f->batch, (size_t)a->d.width * real);
     f->order = mem_calloc((size_t)f->split.n_train, sizeof *f->order);
+    for (int side = 0; side < 2; side++)
+        f->a->row[side] = arena_calloc(a->arena, (size_t)f->batch, sizeof **a->row);
     f->best = mem_calloc((size_t)a->params.n_slab, real);
-    return f->x[0] && f->x[1] && f->order && f->best ? 0 : ERR_MEMORY;
+    return f->x[0] && f->x[1] && f->order && f->best && a->row[0] && a->row[1] ? 0 : ERR_MEMORY;
 }
 
 static int train(struct fit *f, struct adapt_result *out)
