@@ -406,6 +406,18 @@ static int assemble(struct encoder *e, struct encode_result *r)
     return rc;
 }
 
+int encode_protocol(struct dataset **d, const struct dataset_opt *which, const struct mask_opt *mask, char *protocol,
+                    size_t n)
+{
+    snprintf(protocol, n, "split %s, captions %s", which->split ? which->split : "all", which->captions);
+    if (!mask || !(mask->pictures > 0 || mask->words > 0))
+        return 0;
+    size_t used = strlen(protocol);
+    snprintf(protocol + used, n - used, ", masked: pictures %g (%s), words %g, seed %llu", mask->pictures,
+             mask->centre ? "centre" : "random", mask->words, (unsigned long long)mask->seed);
+    return dataset_mask(d, mask);
+}
+
 /* ---- the whole
  * --------------------------------------------------------------------------------------------------------------- */
 
