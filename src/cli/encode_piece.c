@@ -9,7 +9,12 @@
 
 #include <string.h>
 
-const char *const encode_piece_files[3] = {"vectors.npy", "rows.csv", "failed.tsv"};
+const char *const encode_piece_files[ENCODE_FILES] = {"vectors.npy", "rows.csv", "failed.tsv", "features.npy"};
+
+static int n_files(const struct encode_job *job)
+{
+    return job->features ? ENCODE_FILES : ENCODE_FILES - 1;
+}
 
 static int64_t pieces_of(int64_t n, int64_t rows)
 {
@@ -35,6 +40,20 @@ struct encode_piece encode_piece_at(const struct encode_job *job, int64_t i)
 /* ---- memory
  * ----------------------------------------------------------------------------------------------------------------- */
 
+static int allocate_features(struct encoder *e, size_t rows)
+{
+    size_t widest = 0;
+    for (int k = 0; k < 2; k++) {
+        TRY(model_last(e->job->m, k, &e->last[k]));
+        size_t width = (size_t)e->last[k].width;
+        widest = width > widest ? width : widest;
+        e->features[k] = mem_calloc(rows, width * sizeof(float));
+    }
+    e->lengths = mem_calloc(rows, sizeof *e->lengths);
+    e->row = mem_calloc(widest + 1, sizeof *e->row);
+    return e->features[0] && e->features[1] && e->lengths && e->row ? 0 : ERR_MEMORY;
+}
+
 int encode_allocate(struct encoder *e)
 {
     const struct encode_job *job = e->job;
@@ -52,6 +71,8 @@ int encode_allocate(struct encoder *e)
     e->rows = mem_calloc((size_t)job->shard_rows, sizeof *e->rows);
     if (!e->vectors || !e->halves || !e->texts || !e->rows)
         return ERR_MEMORY;
+    if (job->features)
+        TRY(allocate_features(e, rows));
     return pool_open(&e->pool, (int)job->loaders);
 }
 
@@ -65,6 +86,10 @@ void encode_free(struct encoder *e)
         mem_free(e->buffer[i].why);
     }
     mem_free(e->vectors);
+    mem_free(e->features[0]);
+    mem_free(e->features[1]);
+    mem_free(e->lengths);
+    mem_free(e->row);
     mem_free(e->halves);
     mem_free((void *)e->texts);
     mem_free(e->rows);
@@ -143,14 +168,41 @@ static void note_failure(struct encoder *e, int64_t row, const char *why)
     str_add_c(&e->failed, '\n');
 }
 
-static int put_vectors(struct encoder *e, int64_t n)
+/* Row i of what the model has given, as places to write to. */
+static struct model_rows rows_at(const struct encoder *e, bool text, int64_t i)
+{
+    struct model_rows r = {.unit = e->vectors + i * e->job->m->embed};
+    if (e->job->features) {
+        r.features = e->features[text] + i * e->last[text].width;
+        r.lengths = e->lengths + i;
+    }
+    return r;
+}
+
+static int put_vectors(struct encoder *e, bool text, int64_t n)
 {
     if (n == 0)
         return 0;
+    int64_t width = e->last[text].width;
+    for (int64_t i = 0; e->job->features && i < n; i++) {
+        memcpy(e->row, e->features[text] + i * width, (size_t)width * sizeof *e->row);
+        e->row[width] = e->lengths[i];
+        TRY(npy_writer_add(e->more, e->row, 1));
+    }
     if (strcmp(e->job->dtype, "float16") != 0)
         return npy_writer_add(e->npy, e->vectors, n);
     TRY(dtype_convert(DT_F16, e->halves, DT_F32, e->vectors, (size_t)(n * e->job->m->embed)));
     return npy_writer_add(e->npy, e->halves, n);
+}
+
+static void move_row(struct encoder *e, int64_t from, int64_t to)
+{
+    struct model_rows a = rows_at(e, false, from), b = rows_at(e, false, to);
+    memcpy(b.unit, a.unit, (size_t)e->job->m->embed * sizeof *b.unit);
+    if (!b.features)
+        return;
+    memcpy(b.features, a.features, (size_t)e->last[0].width * sizeof *b.features);
+    *b.lengths = *a.lengths;
 }
 
 /* In the grains that the model takes at once, so that Ctrl-C need not wait for the whole batch. */
@@ -167,8 +219,9 @@ static int encode_buffer(struct encoder *e, struct encode_buffer *b)
     for (int64_t i = 0; i < b->n; i += MODEL_GRAIN) {
         int64_t k = b->n - i < MODEL_GRAIN ? b->n - i : MODEL_GRAIN;
         TRY(signal_check());
-        TRY_IN(model_embed_pixels(m, b->pixels + i * each, k, e->job->low, e->vectors + i * m->embed),
-               "encoding pictures %lld to %lld", (long long)(b->first + i), (long long)(b->first + i + k - 1));
+        struct model_rows rows = rows_at(e, false, i);
+        TRY_IN(model_features_pixels(m, b->pixels + i * each, k, e->job->low, &rows), "encoding pictures %lld to %lld",
+               (long long)(b->first + i), (long long)(b->first + i + k - 1));
     }
     for (int64_t i = 0; i < b->n; i++) {
         if (b->why[i]) {
@@ -178,11 +231,11 @@ static int encode_buffer(struct encoder *e, struct encode_buffer *b)
             continue;
         }
         if (n < i)
-            memcpy(e->vectors + n * m->embed, e->vectors + i * m->embed, (size_t)m->embed * sizeof *e->vectors);
+            move_row(e, i, n);
         e->rows[e->n_rows++] = b->first + i;
         n++;
     }
-    return put_vectors(e, n);
+    return put_vectors(e, false, n);
 }
 
 static int make_images(struct encoder *e, const struct encode_piece *p)
@@ -220,10 +273,11 @@ static int make_texts(struct encoder *e, const struct encode_piece *p)
             e->texts[k] = e->job->d->captions[p->first + i + k];
             e->rows[e->n_rows++] = p->first + i + k;
         }
-        TRY_IN(model_embed_texts(e->job->m, e->texts, n, e->job->low, e->vectors, &cut),
-               "encoding captions %lld to %lld", (long long)(p->first + i), (long long)(p->first + i + n - 1));
+        struct model_rows rows = rows_at(e, true, 0);
+        TRY_IN(model_features_texts(e->job->m, e->texts, n, e->job->low, &rows, &cut), "encoding captions %lld to %lld",
+               (long long)(p->first + i), (long long)(p->first + i + n - 1));
         e->n_truncated += cut;
-        TRY(put_vectors(e, n));
+        TRY(put_vectors(e, true, n));
         progress_add(e->progress, n);
     }
     return 0;
@@ -262,10 +316,21 @@ static int make_files(struct encoder *e, const struct encode_piece *p, const cha
     str_add(&e->failed, "row\tid\tpath\treason\n");
     TRY(path_join(path, sizeof path, folder, encode_piece_files[0]));
     TRY(npy_writer_open(&e->npy, path, t, 1, &e->job->m->embed));
-    int rc = p->text ? make_texts(e, p) : make_images(e, p);
+    int rc = 0;
+    if (e->job->features) {
+        int64_t width = e->last[p->text].width + 1;
+        rc = path_join(path, sizeof path, folder, encode_piece_files[3]);
+        if (rc == 0)
+            rc = npy_writer_open(&e->more, path, DT_F32, 1, &width);
+    }
+    if (rc == 0)
+        rc = p->text ? make_texts(e, p) : make_images(e, p);
     if (rc == 0)
         rc = npy_writer_commit(&e->npy);
+    if (rc == 0 && e->more)
+        rc = npy_writer_commit(&e->more);
     npy_writer_abort(&e->npy);
+    npy_writer_abort(&e->more);
     TRY(rc);
     return put_tables(e, folder);
 }
@@ -291,7 +356,7 @@ int encode_piece_make(struct encoder *e, const struct encode_piece *p, bool *mad
         json_decref(o);
         o = NULL;
     }
-    TRY_IN(workdir_commit(e->work, o, encode_piece_files, 3), "finishing shard %s", p->name);
+    TRY_IN(workdir_commit(e->work, o, encode_piece_files, n_files(e->job)), "finishing shard %s", p->name);
     *made = true;
     return 0;
 }
@@ -331,7 +396,7 @@ int encode_piece_verify(const struct encoder *e, const struct encode_piece *p, b
 {
     json_t *o = NULL;
     *good = false;
-    int rc = workdir_check(e->work, p->name, encode_piece_files, 3, &o);
+    int rc = workdir_check(e->work, p->name, encode_piece_files, n_files(e->job), &o);
     if (rc == 0)
         rc = check_manifest(e, p, o);
     json_decref(o);
@@ -361,6 +426,14 @@ static int open_files(const struct encoder *e, const struct encode_piece *p, str
     TRY(npy_open(&d->vectors, path));
     if (d->vectors.n_dims != 2 || d->vectors.shape[0] != d->n || d->vectors.shape[1] != e->job->m->embed)
         FAIL(ERR_DATA, "%s: expected the shape [%lld, %lld]", path, (long long)d->n, (long long)e->job->m->embed);
+    if (e->job->features) {
+        int64_t width = e->last[p->text].width + 1;
+        TRY(workdir_path(path, sizeof path, e->work, p->name, encode_piece_files[3]));
+        TRY(npy_open(&d->features, path));
+        if (d->features.dtype != DT_F32 || d->features.n_dims != 2 || d->features.shape[0] != d->n ||
+            d->features.shape[1] != width)
+            FAIL(ERR_DATA, "%s: expected the shape [%lld, %lld]", path, (long long)d->n, (long long)width);
+    }
     TRY(workdir_path(path, sizeof path, e->work, p->name, encode_piece_files[1]));
     TRY(table_read(&d->rows, path));
     if (d->rows.n_rows != d->n || table_col(&d->rows, "row") != 0)
@@ -383,5 +456,6 @@ int encode_piece_open(const struct encoder *e, const struct encode_piece *p, str
 void encode_piece_close(struct encode_done *d)
 {
     npy_close(&d->vectors);
+    npy_close(&d->features);
     table_free(&d->rows);
 }

@@ -27,6 +27,11 @@ int encode_plan_json(const struct encode_job *job, json_t **out)
         "data_fingerprint", job->d->fingerprint, "protocol", job->protocol, "dtype", job->dtype, "numbers",
         job->low ? "bf16" : "f32", "engine", job->m->engine->name, "batch", (json_int_t)job->batch, "shard_rows",
         (json_int_t)job->shard_rows, "n_images", (json_int_t)job->d->n_images, "n_texts", (json_int_t)job->d->n_texts);
+    /* named only where wanted: shards with features serve a set without, not the reverse */
+    if (o && job->features && json_object_set_new(o, "features", json_true()) < 0) {
+        json_decref(o);
+        o = NULL;
+    }
     if (!o)
         FAIL(ERR_MEMORY, "no memory for the plan of %s, or a name in it is not UTF-8", job->out);
     *out = o;
@@ -41,6 +46,8 @@ static void add_value(struct str *b, const json_t *v)
         str_add(b, strlen(json_string_value(v)) == 64 ? "%.16s" : "%s", safe);
     } else if (json_is_integer(v)) {
         str_add(b, "%lld", (long long)json_integer_value(v));
+    } else if (json_is_boolean(v)) {
+        str_add(b, json_is_true(v) ? "true" : "false");
     } else {
         str_add(b, "unknown");
     }
@@ -163,10 +170,14 @@ static double buffers(const struct encode_job *job, int64_t batch)
     double pixels = 2.0 * (double)batch * 3 * (double)m->image_size * (double)m->image_size * sizeof(float);
     double rows = (double)(batch > ENCODE_TEXTS ? batch : ENCODE_TEXTS);
     double text = ENCODE_TEXTS * (8.0 * (double)m->context + 4.0 * (double)m->embed + 64);
+    double more = 0;
+    struct model_last last;
+    for (int k = 0; job->features && k < 2; k++)
+        more += model_last(m, k, &last) == 0 ? rows * 4.0 * (double)(last.width + 1) : 0;
     double tables = 8.0 * ((double)d->n_images * (d->n_image_cols + 1) + (double)d->n_texts * (d->n_text_cols + 1) +
                            2.0 * (double)d->n_pairs + (double)job->shard_rows);
     double decoding = d->n_images > 0 ? (double)job->loaders * 48 * MIB : 0; /* a picture of 12 million pixels */
-    return pixels + rows * 6.0 * (double)m->embed + text + tables + decoding;
+    return pixels + more + rows * 6.0 * (double)m->embed + text + tables + decoding;
 }
 
 static int refuse(const struct encode_job *job, double need, double fixed, double allowed, const char *who)
@@ -228,6 +239,11 @@ int encode_plan_space(const struct encode_job *job, int64_t n_rows_to_come)
     const struct dataset *d = job->d;
     int64_t row = job->m->embed * (strcmp(job->dtype, "float16") ? 4 : 2);
     int64_t bytes = (d->n_images + d->n_texts + n_rows_to_come) * row + n_rows_to_come * 12 + d->n_pairs * 16;
+    struct model_last last[2] = {{0}, {0}};
+    for (int k = 0; job->features && k < 2; k++)
+        TRY(model_last(job->m, k, &last[k]));
+    if (job->features) /* of shards float32, whatever the set's numbers are */
+        bytes += (d->n_images * (last[0].width + 1) + d->n_texts * (last[1].width + 1)) * 8;
     bytes += table_bytes(d->image_cells, d->n_images, d->n_image_cols);
     bytes += table_bytes(d->text_cells, d->n_texts, d->n_text_cols);
     if (strlen(job->out) >= sizeof folder)

@@ -175,6 +175,17 @@ static int read_vectors(struct encoder *e, const struct encode_done *d, int64_t 
     return dtype_convert(DT_F32, e->vectors, d->vectors.dtype, from, (size_t)(n * width));
 }
 
+/* Row i of a shard's features into the set. */
+static int take_features(struct encoder *e, struct assembly *a, const struct encode_done *d, bool text, int64_t i)
+{
+    int64_t width = e->last[text].width;
+    const float *row = d->features.data;
+    if (!e->job->features)
+        return 0;
+    row += i * (width + 1);
+    return set_writer_features(a->w, text, row, row + width, 1);
+}
+
 /* failed.tsv of a shard without its first line. */
 static int add_failed(struct encoder *e, const struct encode_piece *p, struct str *failed)
 {
@@ -200,6 +211,7 @@ static int take_images(struct encoder *e, struct assembly *a, const struct encod
             int64_t row = 0;
             TRY(table_int(&d->rows, k, 0, p->first, p->first + p->n - 1, &row));
             a->image_row[row] = a->got.n_images++;
+            TRY(take_features(e, a, d, false, k));
         }
         TRY(read_vectors(e, d, i, n));
         TRY(set_writer_images(a->w, e->vectors, n));
@@ -238,6 +250,7 @@ static int take_texts(struct encoder *e, struct assembly *a, const struct encode
             if (kept < k)
                 memcpy(e->vectors + kept * width, e->vectors + k * width, (size_t)width * sizeof *e->vectors);
             kept++;
+            TRY(take_features(e, a, d, true, i + k));
         }
         TRY(set_writer_texts(a->w, e->vectors, kept));
     }
@@ -257,6 +270,8 @@ static int take_side(struct encoder *e, struct assembly *a, bool text)
         int rc = text ? take_texts(e, a, &p, &d) : take_images(e, a, &p, &d);
         if (rc == 0)
             rc = npy_check(&d.vectors);
+        if (rc == 0)
+            rc = npy_check(&d.features);
         encode_piece_close(&d);
         TRY(rc);
     }
@@ -353,6 +368,11 @@ static int open_writer(struct encoder *e, struct assembly *a)
                             .logit_scale = model_logit_scale(job->m),
                             .width = job->m->embed,
                             .unit = true};
+    for (int k = 0; job->features && k < 2; k++)
+        info.features[k] = (struct set_features){.width = e->last[k].width,
+                                                 .n_weights = e->last[k].n_weights,
+                                                 .bias = e->last[k].bias,
+                                                 .square = e->last[k].square};
     a->image_row = mem_calloc((size_t)d->n_images + 1, sizeof *a->image_row);
     a->text_row = mem_calloc((size_t)d->n_texts + 1, sizeof *a->text_row);
     if (!a->image_row || !a->text_row)
@@ -404,18 +424,6 @@ static int assemble(struct encoder *e, struct encode_result *r)
     str_free(&a.failed);
     workdir_abort(e->work);
     return rc;
-}
-
-int encode_protocol(struct dataset **d, const struct dataset_opt *which, const struct mask_opt *mask, char *protocol,
-                    size_t n)
-{
-    snprintf(protocol, n, "split %s, captions %s", which->split ? which->split : "all", which->captions);
-    if (!mask || !(mask->pictures > 0 || mask->words > 0))
-        return 0;
-    size_t used = strlen(protocol);
-    snprintf(protocol + used, n - used, ", masked: pictures %g (%s), words %g, seed %llu", mask->pictures,
-             mask->centre ? "centre" : "random", mask->words, (unsigned long long)mask->seed);
-    return dataset_mask(d, mask);
 }
 
 /* ---- the whole

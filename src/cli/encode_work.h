@@ -26,10 +26,13 @@ struct encoder {
         int64_t at;
     } share[ENCODE_LOADERS_MAX];
     float *vectors;     /* [max(batch, ENCODE_TEXTS), embed] */
+    float *features[2];      /* of pictures, texts: [likewise, last[].width], and lengths [likewise]; NULL: not wanted */
+    float *lengths, *row;    /* row [width + 1]: of features.npy */
+    struct model_last last[2];
     uint16_t *halves;   /* likewise, when the set is float16 */
     const char **texts; /* [ENCODE_TEXTS] */
     /* of the shard in work */
-    struct npy_writer *npy;
+    struct npy_writer *npy, *more;
     int64_t *rows, n_rows, n_failed, n_truncated; /* rows [shard_rows]: the data's row of each vector */
     struct str failed;                            /* lines of failed.tsv */
     struct progress *progress;
@@ -46,12 +49,14 @@ struct encode_piece {
 };
 int64_t encode_piece_count(const struct encode_job *job);
 struct encode_piece encode_piece_at(const struct encode_job *job, int64_t i); /* pictures first */
-extern const char *const encode_piece_files[3];                               /* vectors.npy, rows.csv, failed.tsv */
+/* vectors.npy, rows.csv, failed.tsv; with features also features.npy: [n, width + 1] float32, the length last */
+enum { ENCODE_FILES = 4 };
+extern const char *const encode_piece_files[ENCODE_FILES];
 /* *made is false when another process has the shard. */
 int encode_piece_make(struct encoder *e, const struct encode_piece *p, bool *made);
 /* A finished shard, verified. */
 struct encode_done {
-    struct npy vectors;
+    struct npy vectors, features;
     struct table rows;
     int64_t n, n_failed, n_truncated;
 };

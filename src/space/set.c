@@ -39,6 +39,7 @@ void set_close(struct set **sp)
     struct set_side *sides[2] = {&s->image, &s->text};
     for (int i = 0; i < 2; i++) {
         mem_free(sides[i]->x);
+        set_features_close(&sides[i]->features);
         if (sides[i]->has_meta)
             table_free(&sides[i]->meta);
     }
@@ -394,6 +395,8 @@ static int read_folder(struct set *s, const char *where)
              (long long)s->width);
     TRY(check_dtype(s, where, dtype));
     TRY(settle_unit(s, where, dtype));
+    for (int which = 0; which < 2; which++)
+        TRY(set_features_open(s, which, where));
     TRY(find_pairs(s));
     if (n_pairs >= 0 && n_pairs != s->n_pairs)
         FAIL(ERR_DATA, "%s: field \"n_pairs\" is %lld, but %lld pairs are there", where, (long long)n_pairs,

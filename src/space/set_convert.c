@@ -11,7 +11,7 @@
 
 enum { SHARD_ROWS = 1000000, BLOCK = 1024 };
 
-static const char *const left_out[] = {"encoding", "checksums", "n_failed", "n_refused", "n_truncated"};
+static const char *const left_out[] = {"encoding", "checksums", "n_failed", "n_refused", "n_truncated", "features"};
 
 /* ---- as a set
  * --------------------------------------------------------------------------------------------------------------- */
@@ -33,6 +33,36 @@ static struct set_table table_of(const struct set_side *side)
     return (struct set_table){side->meta.n_cols, side->meta.cols, side->meta.cells, side->n};
 }
 
+/* What goes along. Features without lengths go along where the rows have the lengths themselves. */
+static struct set_features features_of(const struct set *s, int which)
+{
+    const struct set_features *f = which ? &s->text.features : &s->image.features;
+    struct set_features kept = {.width = f->width, .bias = f->bias, .n_weights = f->n_weights, .square = f->square};
+    if (!f->x)
+        return (struct set_features){0};
+    if (f->lengths || !s->unit)
+        return kept;
+    log_warn("%s: the %s features are left out: the lengths of the embeddings are unknown", s->path,
+             which ? "text" : "image");
+    return (struct set_features){0};
+}
+
+static int put_features(struct set_writer *w, const struct set *s, int which, bool kept)
+{
+    const struct set_side *side = which ? &s->text : &s->image;
+    const struct set_features *f = &side->features;
+    if (!kept)
+        return 0;
+    for (int64_t i = 0; i < side->n; i++) {
+        const float *row = side->x + i * s->width;
+        float own = (float)sqrt(space_dot(row, row, s->width));
+        TRY(set_writer_features(w, which, f->x + i * f->width, f->lengths ? f->lengths + i : &own, 1));
+    }
+    for (int k = 0; k < 2; k++)
+        TRY(npy_check(&f->file[k]));
+    return 0;
+}
+
 int set_write(const struct set *s, const char *dir, const char *dtype, bool force)
 {
     struct set_writer *w = NULL;
@@ -46,12 +76,16 @@ int set_write(const struct set *s, const char *dir, const char *dtype, bool forc
                             .width = s->width,
                             .unit = s->unit};
     struct set_table images = table_of(&s->image), texts = table_of(&s->text);
+    for (int k = 0; k < 2; k++)
+        info.features[k] = features_of(s, k);
     TRY(extra_fields(s, &extra));
     int rc = set_writer_open(&w, dir, force, &info);
     if (rc == 0)
         rc = set_writer_images(w, s->image.x, s->image.n);
     if (rc == 0)
         rc = set_writer_texts(w, s->text.x, s->text.n);
+    for (int k = 0; rc == 0 && k < 2; k++)
+        rc = put_features(w, s, k, info.features[k].width > 0);
     if (rc == 0)
         rc = set_writer_commit(&w, s->image.has_meta ? &images : NULL, s->text.has_meta ? &texts : NULL, s->pairs,
                                s->n_pairs, extra);
@@ -257,6 +291,8 @@ static int prepare(struct clip_job *j, const char *dir)
              j->side[0] && j->side[1] ? "pair" : "row");
     if (j->side[0] && j->side[1])
         TRY(say_lost(s));
+    if (s->image.features.x || s->text.features.x)
+        log_warn("the activations before the projections are left out: clip-retrieval's layout has no place for them");
     j->digits = 1;
     for (int64_t shards = (j->n + SHARD_ROWS - 1) / SHARD_ROWS; shards >= 10; shards /= 10)
         j->digits++;

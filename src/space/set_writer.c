@@ -4,7 +4,7 @@
  * written last, then one rename makes the set visible. Rows are checked as they come: a non-finite number, and a row
  * that is not of unit length in a set that claims so, are refused with side and row, because a bad vector found a week
  * later in a plot costs more than one comparison now. */
-#include "space/space.h"
+#include "space/set_private.h"
 
 #include <math.h>
 #include <string.h>
@@ -18,11 +18,14 @@ struct set_writer {
     struct arena *arena;
     enum dtype dtype;
     struct npy_writer *npy[2];
+    struct features_writer *features[2]; /* NULL: a set without */
     int64_t n[2];
 };
 
 static const char *const side_word[2] = {"image", "text"};
 static const char *const file_names[] = {"image.npy", "text.npy", "images.csv", "texts.csv", "pairs.csv"};
+static const char *const feature_files[2][2] = {{"image_features.npy", "image_lengths.npy"},
+                                                {"text_features.npy", "text_lengths.npy"}};
 
 static int copy_text(struct set_writer *w, const char **s)
 {
@@ -44,6 +47,8 @@ static int writer_start(struct set_writer *w, const char *dir, bool force)
         char path[1100];
         TRY(path_join(path, sizeof path, w->dir.tmp, file_names[i]));
         TRY(npy_writer_open(&w->npy[i], path, w->dtype, 1, &w->info.width));
+        if (w->info.features[i].width)
+            TRY(features_writer_open(&w->features[i], w->dir.tmp, i, w->info.features[i].width, w->dtype));
     }
     return 0;
 }
@@ -76,9 +81,11 @@ void set_writer_abort(struct set_writer **wp)
     struct set_writer *w = *wp;
     if (!w)
         return;
-    for (int i = 0; i < 2; i++)
+    for (int i = 0; i < 2; i++) {
         if (w->npy[i])
             npy_writer_abort(&w->npy[i]);
+        features_writer_close(&w->features[i]);
+    }
     if (w->dir_open)
         atomic_dir_abort(&w->dir);
     if (w->arena)
@@ -144,6 +151,13 @@ int set_writer_images(struct set_writer *w, const float *x, int64_t n)
 int set_writer_texts(struct set_writer *w, const float *x, int64_t n)
 {
     return add_rows(w, 1, x, n);
+}
+
+int set_writer_features(struct set_writer *w, int side, const float *x, const float *lengths, int64_t n)
+{
+    BUG_ON(!w->features[side]);
+    TRY_IN(features_writer_add(w->features[side], x, lengths, n), "writing set \"%s\"", w->dir.path);
+    return 0;
 }
 
 int set_writer_file(struct set_writer *w, const char *name, const void *p, size_t n)
@@ -254,16 +268,44 @@ static int file_sum(const struct set_writer *w, const char *name, char hex[65])
     return path_sum(hex, path, NULL);
 }
 
-static int write_json(struct set_writer *w, int64_t n_pairs, const json_t *extra)
+static int add_sum(const struct set_writer *w, const char *name, json_t *sums)
 {
     char hex[65];
-    json_t *sums = json_object();
-    int rc = sums ? 0 : err_set(ERR_MEMORY, "out of memory while writing set.json");
-    for (size_t i = 0; rc == 0 && i < ARRAY_LEN(file_names); i++) {
-        rc = file_sum(w, file_names[i], hex);
-        if (rc == 0 && json_object_set_new(sums, file_names[i], json_string(hex)) < 0)
-            rc = err_set(ERR_MEMORY, "out of memory while writing set.json");
+    TRY(file_sum(w, name, hex));
+    if (json_object_set_new(sums, name, json_string(hex)) < 0)
+        FAIL(ERR_MEMORY, "out of memory while writing set.json");
+    return 0;
+}
+
+static int add_sums(const struct set_writer *w, json_t *sums)
+{
+    for (size_t i = 0; i < ARRAY_LEN(file_names); i++)
+        TRY(add_sum(w, file_names[i], sums));
+    for (int i = 0; i < 4; i++)
+        if (w->features[i / 2])
+            TRY(add_sum(w, feature_files[i / 2][i % 2], sums));
+    return 0;
+}
+
+static int add_features(const struct set_writer *w, json_t *o)
+{
+    json_t *all = json_object();
+    for (int i = 0; all && i < 2; i++) {
+        const struct set_features *f = &w->info.features[i];
+        if (f->width)
+            json_object_set_new(all, side_word[i],
+                                json_pack("{s:I, s:I, s:b, s:f}", "width", (json_int_t)f->width, "weights",
+                                          (json_int_t)f->n_weights, "bias", f->bias, "square", f->square));
     }
+    int rc = json_object_size(all) && json_object_set(o, "features", all) < 0 ? ERR_MEMORY : 0;
+    json_decref(all);
+    return rc < 0 ? err_set(rc, "out of memory while writing set.json") : 0;
+}
+
+static int write_json(struct set_writer *w, int64_t n_pairs, const json_t *extra)
+{
+    json_t *sums = json_object();
+    int rc = sums ? add_sums(w, sums) : err_set(ERR_MEMORY, "out of memory while writing set.json");
     if (rc < 0) {
         json_decref(sums);
         return rc;
@@ -276,6 +318,11 @@ static int write_json(struct set_writer *w, int64_t n_pairs, const json_t *extra
                           isfinite(w->info.logit_scale) ? w->info.logit_scale : 0, "checksums", sums);
     if (!o)
         FAIL(ERR_DATA, "set \"%s\": a name in it is not valid UTF-8", w->dir.path);
+    rc = add_features(w, o);
+    if (rc < 0) {
+        json_decref(o);
+        return rc;
+    }
     if (extra)
         json_object_update_missing(o, (json_t *)(uintptr_t)extra); /* jansson takes no const; it only reads here */
     return atomic_put_json(w->dir.tmp, "set.json", o, JSON_INDENT(2));
@@ -299,6 +346,9 @@ static int commit_files(struct set_writer *w, const struct set_table *images, co
     TRY(check_pairs(w, pairs, n_pairs));
     for (int i = 0; i < 2; i++)
         TRY(npy_writer_commit(&w->npy[i]));
+    for (int i = 0; i < 2; i++)
+        if (w->features[i])
+            TRY(features_writer_commit(w->features[i], w->n[i]));
     int64_t *first = arena_alloc(w->arena, (size_t)(w->n[1] + 1) * sizeof *first);
     if (!first)
         return ERR_MEMORY;

@@ -11,11 +11,24 @@
 struct set_pair {
     int64_t image, text;
 };
+/* What the model's last product of a side was given (set_features.c); x is NULL in a set without. Not checked for
+ * numbers that are not finite: who reads them does, and asks npy_check of the files at the end. */
+struct set_features {
+    int64_t width;
+    const float *x;       /* [n, width] */
+    const float *lengths; /* [n] of the embeddings before unit length; NULL: the rows have their own */
+    bool bias;
+    int64_t n_weights; /* of the product, biases included */
+    double square;     /* sum of their squares; 0: unknown */
+    struct npy file[2];
+    float *copy[2]; /* when the file is not float32 */
+};
 struct set_side {
     int64_t n;
     float *x;
     struct table meta;
     bool has_meta;
+    struct set_features features;
 }; /* x [n, width] fp32, rows of unit length if set.unit */
 struct set {
     char *path;
@@ -51,6 +64,7 @@ struct set_info {
     double logit_scale;
     int64_t width;
     bool unit;
+    struct set_features features[2]; /* width 0: none. Else width, bias, n_weights, square of each side */
 };
 struct set_table {
     int n_cols;
@@ -61,6 +75,8 @@ struct set_writer;
 int set_writer_open(struct set_writer **w, const char *dir, bool force, const struct set_info *info);
 int set_writer_images(struct set_writer *w, const float *x, int64_t n);
 int set_writer_texts(struct set_writer *w, const float *x, int64_t n);
+/* Where set_info announced features: as many rows as vectors. x [n, width], lengths [n]. */
+int set_writer_features(struct set_writer *w, int side, const float *x, const float *lengths, int64_t n);
 /* One more file of the set, not among the checksums (failed.tsv). */
 int set_writer_file(struct set_writer *w, const char *name, const void *p, size_t n);
 int set_writer_commit(struct set_writer **w, const struct set_table *images, const struct set_table *texts,
