@@ -8,6 +8,7 @@
 #include "io/io.h"
 #include "loss/loss.h"
 #include "model/model.h"
+#include "space/space.h"
 
 /* ---- optimiser (optimizer.c) and schedule (schedule.c) ---- */
 
@@ -93,5 +94,45 @@ struct train_result {
 /* Leaves RUN/model (the best by score, or the last: opt->keep), RUN/checkpoints/, RUN/run.jsonl. Ctrl-C: checkpoint,
  * RUN/model, ERR_INTERRUPTED. */
 int train_run(const struct train_job *job, struct train_result *out);
+
+/* ---- heads over saved vectors (head.c, head_file.c): a small map a side, the identity at the start. Sides: 0 images,
+ * 1 texts ---- */
+
+struct head;
+struct head_design {
+    bool mlp;              /* u + W2 gelu(W1 u + b1) + b2; else W u + b */
+    int64_t width, hidden; /* hidden: of the mlp; 0: the width */
+};
+int head_make(struct head **h, const struct head_design *d, const struct engine *e, uint64_t seed);
+void head_close(struct head **h);
+const struct head_design *head_design(const struct head *h);
+/* The weights of another head of the same design. */
+void head_copy(struct head *to, const struct head *from);
+/* out [n,width] unit rows; ERR_NONFINITE for a row of x that is zero or not finite. */
+int head_apply(const struct head *h, int side, const float *x, int64_t n, float *out);
+struct head_job {
+    struct head *head; /* goes on from its weights; leaves the best by score, or the last */
+    const struct set *set;
+    const struct set_pair *pairs; /* [n_pairs] that are trained on, of the set's */
+    int64_t n_pairs;
+    const struct loss_kind *loss;
+    const void *loss_opt;
+    const struct train_opt *opt; /* batch, epochs, max_steps, the optimiser, clip_norm, keep, seed */
+    /* After each epoch, and before the first (epoch -1), as in train_job; or NULL. */
+    int (*judge)(void *ctx, const struct head *h, int64_t epoch, json_t *event, double *score);
+    void *ctx;
+    struct str *log; /* a JSON line an epoch, appended; or NULL */
+    bool quiet;      /* no progress bar */
+};
+/* best_epoch -1: the weights that it began with. Repeats to the bit. */
+int head_fit(const struct head_job *job, struct train_result *out);
+/* DIR/head.json and head.safetensors into a folder that exists. options: borrowed, or NULL. */
+int head_save(const struct head *h, const struct set *s, const char *dir, const json_t *options);
+int head_open(struct head **h, const char *dir, const struct engine *e);
+/* ERR_MISMATCH for a set of another width, or (unless forced) of another model than the head was trained on. */
+int head_check_set(const struct head *h, const struct set *s, bool force);
+/* out: the set with its vectors mapped, under a model name and fingerprint of their own; shares the rest with s. */
+int head_set_open(struct set *out, const struct head *h, const struct set *s);
+void head_set_close(struct set *out);
 
 #endif
