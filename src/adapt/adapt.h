@@ -18,6 +18,9 @@ struct adapt_opt {
     bool released;
     int64_t epochs, batch, hidden, samples, seed;
     double lr, dropout, intra, lambda, validation_share, t1, t2, clip_norm, vib;
+    const char *kernel; /* of grove, as the rest */
+    int64_t latent, inducing, steps;
+    double elbo_weight, kl_weight;
 };
 extern const struct opt adapt_options[]; /* of struct adapt_opt */
 
