@@ -314,6 +314,59 @@ int calibration_read(const char *path, struct calibration *out);
 json_t *calibration_to_json(const struct calibration *c);
 void calibration_free(struct calibration *c);
 
+/* ---- ranking candidate models without labels (rank.c, kendall.c; docs/methods/ranking.md) ----------------------- */
+
+/* Kendall's tau-b of two lists (ERR_NONFINITE names the first entry that is not finite); p: of permutations, two
+ * sided. tau NaN: one list orders nothing. */
+struct kendall {
+    int64_t n;
+    double tau, p;
+    bool exact; /* p: of all orders, not of a sample of 20,000 */
+};
+int eval_kendall(const double *a, const double *b, int64_t n, uint64_t seed, struct kendall *out);
+
+/* id, name, which way is better, what it is. None looks at pairs. */
+#define RANK_LIST(X)                                                                                                   \
+    X(RANK_CYCLE, "cycle", 1, "share of rows that are the first answer of their first answer")                         \
+    X(RANK_SPREAD, "spread", 1, "how many different first answers, as a share of how many there could be")             \
+    X(RANK_INVERTED, "inverted", 1, "mean probability of the first answer; softmax over queries, then over items")     \
+    X(RANK_MAX_P, "max-p", 1, "mean probability of the first answer; softmax over items")                              \
+    X(RANK_P_MATCH, "p-match", 1, "mean calibrated probability that the first answer is right")                        \
+    X(RANK_LEAD, "lead", 1, "mean lead of the first answer over the second, in deviations of the query's cosines")     \
+    X(RANK_COSINE, "cosine", 1, "mean cosine of the first answer")                                                     \
+    X(RANK_ADAPTER, "adapter", -1, "mean uncertainty of the pictures by an adapter (ProbVLM's own)")                   \
+    X(RANK_ADAPTER_TEXT, "adapter-text", -1, "mean uncertainty of the texts by an adapter")                            \
+    X(RANK_UNIFORMITY, "uniformity", -1, "uniformity, mean of both sides")                                             \
+    X(RANK_EFFECTIVE, "effective-rank", 1, "effective rank, mean of both sides")                                       \
+    X(RANK_CENTROID, "centroid", -1, "distance of the sides' means")                                                   \
+    X(RANK_GAP, "gap", -1, "share of the variance that lies between the sides")
+enum rank_id {
+#define X(id, name, better, text) id,
+    RANK_LIST(X)
+#undef X
+        N_RANKS
+};
+const char *rank_name(int i); /* NULL outside the list */
+const char *rank_text(int i);
+int rank_better(int i); /* +1: higher is better, -1: lower */
+
+struct rank_in {
+    const struct set *set;
+    const struct calibration *calibration; /* or NULL */
+    double temperature;                    /* 0: fitted to the other direction's answers */
+    const double *uncertainty[2];          /* [image.n], [text.n] an adapter's, or NULL */
+};
+struct rank_scores {
+    struct interval score[N_RANKS];
+    struct interval way[N_RANKS][2]; /* image to text or pictures, text to image or texts; NaN: has no sides */
+    const char *why[N_RANKS];        /* not computed, score is NaN */
+    double temperature[2];
+    const char *temperature_from[2];
+};
+int rank_set(const struct rank_in *in, const struct eval_opt *opt, struct rank_scores *out);
+/* rank [n] from 1, best first, equals share their mean rank; values finite. */
+void rank_order(const double *value, int better, int64_t n, double *rank);
+
 /* ---- review (review.c): what a person should look at first ------------------------------------------------------ */
 
 enum review_kind { REVIEW_DUPLICATES, REVIEW_MISMATCHES, REVIEW_AMBIGUOUS, N_REVIEWS };
