@@ -96,13 +96,14 @@ static struct adapt_opt options(const char *method)
     opt_defaults(adapt_options, &o);
     o.method = method;
     o.hidden = 16;
+    o.inducing = 20;
     o.batch = 32;
     o.epochs = 20;
     o.lr = 3e-3;
     return o;
 }
 
-static const char *const methods[] = {"probvlm", "pfe", "pcme", "pcmepp"};
+static const char *const methods[] = {"probvlm", "pfe", "pcme", "pcmepp", "grove"};
 
 /* ---- what is planted is found ---- */
 
