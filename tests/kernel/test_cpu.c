@@ -146,6 +146,27 @@ static void test_linear(void **state)
         check_linear(size_at(t), size_at(t / 2 + 1), size_at(t / 3 + 2), acts[t % ARRAY_LEN(acts)], t % 4 == 3, t & 1,
                      t & 4);
     check_linear(260, 192, 768, ACT_GELU, true, true, false);
+    /* few rows: whole and cut tiles, lanes and chunks */
+    check_linear(64, 128, 96, ACT_RELU, false, true, true);
+    check_linear(70, 80, 50, ACT_NONE, false, true, false);
+    check_linear(1, 16, 7, ACT_RELU, false, false, false);
+    check_linear(256, 32, 131, ACT_TANH, false, true, true);
+    check_linear(257, 32, 131, ACT_RELU, false, true, true);
+}
+
+/* What a row gives does not depend on the rows beside it. */
+static void test_linear_rows(void **state)
+{
+    (void)state;
+    enum { N = 200, IN = 96, OUT = 70 };
+    float *x = numbers(N * IN), *w = numbers(OUT * IN), *b = numbers(OUT), *all = numbers(N * OUT), y[OUT];
+    assert_int_equal(cpu->linear_fwd(cpu, N, IN, OUT, x, w, b, ACT_RELU, false, NULL, all), 0);
+    for (int64_t i = 0; i < N; i += 37) {
+        assert_int_equal(cpu->linear_fwd(cpu, 1, IN, OUT, x + i * IN, w, b, ACT_RELU, false, NULL, y), 0);
+        if (strncmp(engine_describe(cpu), "avx512", 6) == 0)
+            assert_memory_equal(y, all + i * OUT, sizeof y);
+    }
+    drop(x, w, b, all);
 }
 
 /* ---- pointwise -------------------------------------------------------------------------------------------------- */
@@ -546,7 +567,8 @@ static void test_embed(void **state)
 static void test_movement(void **state)
 {
     (void)state;
-    static const int64_t pictures[][5] = {{2, 3, 8, 8, 4}, {3, 1, 9, 6, 3}, {1, 3, 32, 33, 16}, {2, 3, 5, 7, 1}, {2, 2, 11, 13, 5}};
+    static const int64_t pictures[][5] = {
+        {2, 3, 8, 8, 4}, {3, 1, 9, 6, 3}, {1, 3, 32, 33, 16}, {2, 3, 5, 7, 1}, {2, 2, 11, 13, 5}};
     for (size_t s = 0; s < ARRAY_LEN(pictures); s++) {
         const int64_t *p = pictures[s];
         int64_t n = p[0] * p[1] * p[2] * p[3];
@@ -831,14 +853,14 @@ static int open_engines(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_open),     cmocka_unit_test(test_matmul),        cmocka_unit_test(test_linear),
-        cmocka_unit_test(test_acts),     cmocka_unit_test(test_lines),         cmocka_unit_test(test_binary),
-        cmocka_unit_test(test_reduce),   cmocka_unit_test(test_norms),         cmocka_unit_test(test_l2_normalize),
-        cmocka_unit_test(test_softmax),  cmocka_unit_test(test_cross_entropy), cmocka_unit_test(test_attention),
-        cmocka_unit_test(test_embed),    cmocka_unit_test(test_movement),      cmocka_unit_test(test_adamw),
-        cmocka_unit_test(test_conv),     cmocka_unit_test(test_pool),          cmocka_unit_test(test_threads),
-        cmocka_unit_test(test_distance), cmocka_unit_test(test_clamp_bound),   cmocka_unit_test(test_no_gradient),
-        cmocka_unit_test(test_long_sum),
+        cmocka_unit_test(test_open),         cmocka_unit_test(test_matmul),   cmocka_unit_test(test_linear),
+        cmocka_unit_test(test_linear_rows),  cmocka_unit_test(test_acts),     cmocka_unit_test(test_lines),
+        cmocka_unit_test(test_binary),       cmocka_unit_test(test_reduce),   cmocka_unit_test(test_norms),
+        cmocka_unit_test(test_l2_normalize), cmocka_unit_test(test_softmax),  cmocka_unit_test(test_cross_entropy),
+        cmocka_unit_test(test_attention),    cmocka_unit_test(test_embed),    cmocka_unit_test(test_movement),
+        cmocka_unit_test(test_adamw),        cmocka_unit_test(test_conv),     cmocka_unit_test(test_pool),
+        cmocka_unit_test(test_threads),      cmocka_unit_test(test_distance), cmocka_unit_test(test_clamp_bound),
+        cmocka_unit_test(test_no_gradient),  cmocka_unit_test(test_long_sum),
     };
     return cmocka_run_group_tests_name("kernel cpu", tests, open_engines, NULL);
 }

@@ -123,6 +123,10 @@ int engine_cpu_open(struct engine *e, int threads)
 #else
     const char *products = "own products";
 #endif
+#ifdef __x86_64__
+    if (isa >= ISA_AVX512)
+        cpu_few_fill(e);
+#endif
     (void)snprintf(state.text, sizeof state.text, "%s, %d thread%s, %s", isa_names[isa], threads,
                    threads == 1 ? "" : "s", products);
     return 0;

@@ -47,5 +47,6 @@ CPU_FILLS(base)
 CPU_FILLS(avx2)
 CPU_FILLS(avx512)
 void cpu_bf16_fill(struct cpu_vec *v); /* avx512_bf16 and above */
+void cpu_few_fill(struct engine *e);   /* avx512 and above, after the other products */
 
 #endif

@@ -156,6 +156,10 @@ static inline float neg_slope_f(float x)
 {
     return x * 0.0f - 1.0f;
 }
+static inline float sign_f(float x)
+{
+    return (x > 0.0f ? 1.0f : 0.0f) - (x < 0.0f ? 1.0f : 0.0f);
+}
 
 /* Sums over rows run in a fixed number of chunks that depends on n alone, so they do not depend on the threads. */
 enum { MAX_CHUNKS = 32 };

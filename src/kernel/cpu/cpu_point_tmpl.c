@@ -43,6 +43,7 @@ static void round_bf16(int threads, const float *x, float *y, int64_t n)
     X(ACT_SIGMOID, sigmoid_f, sigmoid_slope_f)                                                                         \
     X(ACT_EXP, exp_f, exp_f)                                                                                           \
     X(ACT_SQUARE, square_f, square_slope_f)                                                                            \
+    X(ACT_ABS, fabsf, sign_f)                                                                                          \
     X(ACT_NEG, neg_f, neg_slope_f)
 
 static void act_fwd(const struct engine *e, enum act act, const void *x_, void *y_, int64_t n)
@@ -417,6 +418,15 @@ static void reduce_bwd(const struct engine *e, enum reduce op, int64_t outer, in
         return;
     if (op != RED_SUM && op != RED_MEAN) {
         cpu_ref.reduce_bwd(e, op, outer, n, inner, x_, y_, dy_, dx_);
+        return;
+    }
+    if (inner == 1) {
+        for (int64_t o = 0; o < outer; o++) {
+            float g = scale * dy[o];
+            FLAT(e->threads, n)
+            for (int64_t i = 0; i < n; i++)
+                dx[o * n + i] += g;
+        }
         return;
     }
     ROWS(e->threads, outer * n * inner)
