@@ -178,6 +178,7 @@ bool str_ends(const char *s, const char *suffix);
 const char *str_count(int64_t n);                         /* "12,345"; a thread's last four results are valid */
 void str_safe(char *out, size_t n, const char *s);         /* control bytes become \xNN, for terminals */
 const char *str_nearest(const char *word, const char *const *words, int n); /* for "did you mean"; NULL if none near */
+bool str_listed(const char *list, const char *word); /* whether a word stands in a list with commas */
 bool utf8_ok(const char *s, size_t n);
 
 /* ---- hashes (hash.c) -------------------------------------------------------------------------------------- */

@@ -275,3 +275,15 @@ const char *str_count(int64_t n)
     to[k] = 0;
     return to;
 }
+
+bool str_listed(const char *list, const char *word)
+{
+    size_t n = strlen(word);
+    for (const char *p = list; n && *p;) {
+        size_t m = strcspn(p, ",");
+        if (m == n && !strncmp(p, word, n))
+            return true;
+        p += m + (p[m] == ',');
+    }
+    return false;
+}

@@ -32,3 +32,22 @@ int adapters_row(const struct set *s, const char *side, int64_t row, int *which)
              (long long)n - 1, side, s->path);
     return 0;
 }
+
+int adapters_uncertainty(const char *dir, const struct set *s, uint64_t seed, bool force, double *out[2])
+{
+    const struct predict_opt opt = {.dropout = -1, .seed = seed, .force = force};
+    struct adapter *a = NULL;
+    double *u[2] = {NULL, NULL};
+    int rc = adapt_open(&a, dir);
+    for (int side = 0; rc == 0 && side < 2; side++) {
+        u[side] = mem_calloc((size_t)(side == SIDE_TEXT ? s->text.n : s->image.n) + 1, sizeof(double));
+        rc = u[side] ? adapt_predict(a, s, side, &opt, u[side], NULL) : ERR_MEMORY;
+    }
+    adapt_close(&a);
+    for (int side = 0; side < 2; side++)
+        if (rc == 0)
+            out[side] = u[side];
+        else
+            mem_free(u[side]);
+    return rc < 0 ? err_while(rc, "asking adapter \"%s\"", dir) : 0;
+}

@@ -71,7 +71,7 @@ static int read_features(const char *list, int *features)
 
 static bool in_part(const char *given, enum set_part part, const char *word)
 {
-    return given ? cli_listed(given, word) : set_part_of(word) == part;
+    return given ? str_listed(given, word) : set_part_of(word) == part;
 }
 
 /* given [image.n] in the arena, or NULL: by share. */
@@ -156,25 +156,11 @@ static void print_model(const struct match_model *m, const char *title)
                (long long)(m->cover_kept[i].n - m->cover_kept[i].n_wrong), (long long)m->cover_kept[i].n);
 }
 
-/* The report's reliability figure, drawn of the first hits' and all hits' bins in place of a retrieval's. */
 static int draw_figure(const struct calibrate_cmd *o, const struct set *s, const struct calibration *c)
 {
-    struct retrieval r[2] = {{0}, {0}};
     struct str svg = {0};
-    struct fig_in in = {.set = s, .retrieval = r, .seed = (uint64_t)o->seed};
-    const double none = (double)NAN;
-    for (int i = 0; i < 2; i++) {
-        const struct match_report *m = &c->models[i].report[0];
-        r[i].n_queries = m->n_pairs;
-        r[i].temperature = c->models[i].temperature;
-        r[i].ece = c->models[i].fitted ? m->ece : (struct interval){none, none, none};
-        r[i].ece_equal_mass = m->ece_equal_mass;
-        r[i].fitted_temperature = r[i].ece_fitted = (struct interval){none, none, none};
-        r[i].n_bins_width = r[i].n_bins_mass = 15;
-        memcpy(r[i].bins_width, m->width, sizeof m->width);
-        memcpy(r[i].bins_mass, m->mass, sizeof m->mass);
-    }
-    int rc = figure_svg("reliability", &in, &svg, NULL);
+    struct fig_in in = {.set = s, .match = {c->models[0].report, c->models[1].report}};
+    int rc = figure_match_svg(&in, &svg, NULL);
     if (rc == 0)
         rc = svg.failed ? err_set(ERR_MEMORY, "no memory for the figure") : atomic_put(o->figure, svg.s, svg.n);
     str_free(&svg);

@@ -1,7 +1,6 @@
 /* cli/cmd_eval_uncertainty.c: does a score know when the first answer is wrong? All cheap scores side by side, both
  * directions, and the two figures. */
-#include "adapt/adapt.h"
-#include "cli/cli.h"
+#include "cli/adapters.h"
 
 #include <math.h>
 #include <string.h>
@@ -37,8 +36,6 @@ static const struct opt options[] = {
 };
 #undef F
 
-static const char *const ways[2] = {"image_to_text", "text_to_image"};
-
 struct job {
     const struct unc_cmd *o;
     struct set *set, *reference;
@@ -46,8 +43,7 @@ struct job {
     bool has_rows;
     const char **split, **label, **reference_label;
     double *adapter[2], *held[2]; /* by row of each side, of the set and of the reference set */
-    struct uncertainty_scores s[2];
-    struct uncertainty *m[2]; /* [n_scores] */
+    struct uncertainty_both both;
 };
 
 /* ---- columns of the pictures */
@@ -122,33 +118,6 @@ static int read_columns(struct job *j)
 
 /* ---- which scores */
 
-static bool wanted(const char *list, const char *name)
-{
-    return strcmp(list, "all") == 0 || cli_listed(list, name);
-}
-
-static int check_scores(const char *list, bool adapter)
-{
-    const char *names[N_UNCERTAINTIES + 1] = {NULL};
-    int n = N_UNCERTAINTIES + adapter;
-    char word[64];
-    if (strcmp(list, "all") == 0)
-        return 0;
-    for (int i = 0; i < n; i++)
-        names[i] = i < N_UNCERTAINTIES ? uncertainty_name(i) : "adapter";
-    for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',') {
-        bool known = false;
-        snprintf(word, sizeof word, "%.*s", (int)strcspn(p, ","), p);
-        for (int i = 0; i < n; i++)
-            known = known || strcmp(word, names[i]) == 0;
-        const char *near = known ? NULL : str_nearest(word, names, n);
-        if (!known)
-            FAIL(ERR_USAGE, "option --score: no score \"%s\"%s%s%s; meridian help eval uncertainty lists them", word,
-                 near ? " (did you mean \"" : "", near ? near : "", near ? "\"?)" : "");
-    }
-    return 0;
-}
-
 static void add_help(struct str *b)
 {
     str_add(b, "\nscores (docs/methods/uncertainty.md has the formulas):\n");
@@ -156,97 +125,28 @@ static void add_help(struct str *b)
         str_add(b, "  %-14s  %s\n", uncertainty_name(i), uncertainty_text(i));
 }
 
-/* ---- an adapter's uncertainty */
-
-static int predict_side(struct adapter *a, const struct set *s, int side, const struct unc_cmd *o, double **out)
-{
-    struct predict_opt opt = {.dropout = -1, .seed = (uint64_t)o->seed, .force = o->set.force};
-    double *u = mem_calloc((size_t)(side == SIDE_TEXT ? s->text.n : s->image.n) + 1, sizeof *u);
-    int rc = u ? adapt_predict(a, s, side, &opt, u, NULL) : ERR_MEMORY;
-    if (rc < 0) {
-        mem_free(u);
-        return rc;
-    }
-    *out = u;
-    return 0;
-}
-
-static int predict(struct job *j)
-{
-    struct adapter *a = NULL;
-    int rc = adapt_open(&a, j->o->adapter);
-    for (int side = 0; rc == 0 && side < 2; side++) {
-        rc = predict_side(a, j->set, side, j->o, &j->adapter[side]);
-        if (rc == 0 && j->reference)
-            rc = predict_side(a, j->reference, side, j->o, &j->held[side]);
-    }
-    adapt_close(&a);
-    return rc < 0 ? err_while(rc, "asking adapter \"%s\"", j->o->adapter) : 0;
-}
-
 /* ---- measuring and printing */
 
-static int measure(struct job *j, int way)
+static int measure(struct job *j)
 {
     const struct unc_cmd *o = j->o;
     struct eval_opt opt = {
         .bootstrap = o->bootstrap > 0 ? o->bootstrap : -1, .seed = (uint64_t)o->seed, .bins_mass = o->bins};
+    struct uncertainty_extra extra = {.name = "adapter",
+                                      .text = "uncertainty of the adapter",
+                                      .u = {j->adapter[0], j->adapter[1]},
+                                      .held = {j->held[0], j->held[1]}};
     struct uncertainty_in in = {.set = j->set,
                                 .reference = j->reference,
                                 .split = j->split,
                                 .label = j->label,
                                 .reference_label = j->reference_label,
-                                .temperature = o->temperature};
-    struct uncertainty_extra extra = {.name = "adapter",
-                                      .text = "uncertainty of the adapter",
-                                      .u = {j->adapter[0], j->adapter[1]},
-                                      .held = {j->held[0], j->held[1]}};
-    in.extra = &extra;
-    in.n_extra = j->adapter[0] != NULL;
-    TRY(uncertainty_scores_open(&j->s[way], &in, way));
-    struct uncertainty_scores *s = &j->s[way];
-    j->m[way] = mem_calloc((size_t)s->n_scores, sizeof *j->m[way]);
-    if (!j->m[way])
-        return ERR_MEMORY;
-    for (int k = 0; k < s->n_scores; k++)
-        if (s->score[k].u && wanted(o->score, s->score[k].name))
-            TRY_IN(eval_uncertainty(s->score[k].u, s->hit, s->score[k].p, s->n, &opt, &j->m[way][k]), "score %s",
-                   s->score[k].name);
-    return 0;
-}
-
-static json_t *way_to_json(const struct job *j, int way)
-{
-    const struct uncertainty_scores *s = &j->s[way];
-    json_t *scores = json_object(), *only = NULL;
-    int64_t hits = 0;
-    int n = 0;
-    for (int64_t i = 0; i < s->n; i++)
-        hits += s->hit[i];
-    for (int k = 0; scores && k < s->n_scores; k++) {
-        if (!wanted(j->o->score, s->score[k].name))
-            continue;
-        json_t *one = s->score[k].u ? uncertainty_to_json(&j->m[way][k])
-                                    : json_pack("{s:n, s:s}", "auroc", "why", s->score[k].why);
-        only = one;
-        n++;
-        json_object_set_new(scores, s->score[k].name, one);
-    }
-    json_t *o = json_pack("{s:I, s:I, s:I, s:I, s:I, s:o, s:f, s:s, s:o}", "n_queries", (json_int_t)s->n, "n_gallery",
-                          (json_int_t)s->n_gallery, "n_validation", (json_int_t)s->n_val, "n_reference",
-                          (json_int_t)s->n_reference, "n_without_positive", (json_int_t)s->n_without, "recall_at_1",
-                          s->n ? json_real((double)hits / (double)s->n) : json_null(), "temperature", s->temperature,
-                          "temperature_from", s->temperature_from, "scores", scores);
-    if (o && n == 1) /* one score: its keys stand here too */
-        json_object_update_missing(o, only);
-    return o;
-}
-
-static json_t *to_json(const struct job *j)
-{
-    json_t *o = json_pack("{s:s, s:s?, s:o, s:o}", "hits", j->o->hit_column ? "column" : "pairs", "hit_column",
-                          j->o->hit_column, ways[0], way_to_json(j, 0), ways[1], way_to_json(j, 1));
-    return cli_add_source(o, j->set);
+                                .temperature = o->temperature,
+                                .extra = &extra,
+                                .n_extra = j->o->adapter != NULL};
+    j->both.list = o->score;
+    j->both.hit_column = o->hit_column;
+    return uncertainty_both_open(&j->both, &in, &opt);
 }
 
 static void print_number(struct interval i, bool bounds, int width)
@@ -263,20 +163,18 @@ static void print_number(struct interval i, bool bounds, int width)
 
 static void print_way(const struct job *j, int way)
 {
-    const struct uncertainty_scores *s = &j->s[way];
-    int64_t hits = 0;
-    for (int64_t i = 0; i < s->n; i++)
-        hits += s->hit[i];
+    const struct uncertainty_both *b = &j->both;
+    const struct uncertainty_scores *s = &b->s[way];
     printf("%s: %lld queries among %lld, first answer right in %.3f; temperature %.4g (%s); %lld validation, %lld "
            "reference queries\n",
            way ? "text to image" : "image to text", (long long)s->n, (long long)s->n_gallery,
-           s->n ? (double)hits / (double)s->n : 0.0, s->temperature, s->temperature_from, (long long)s->n_val,
+           s->n ? uncertainty_recall(s) : 0.0, s->temperature, s->temperature_from, (long long)s->n_val,
            (long long)s->n_reference);
     printf("%-14s  %-20s  %-20s  %-6s  %-6s  %-6s  %-6s  %-6s  %s\n", "", "AUROC", "AURC", "S", "R2", "-S R2", "S(10)",
            "rho", "ECE");
     for (int k = 0; k < s->n_scores; k++) {
-        const struct uncertainty *m = &j->m[way][k];
-        if (!s->score[k].u || !wanted(j->o->score, s->score[k].name))
+        const struct uncertainty *m = &b->m[way][k];
+        if (!uncertainty_both_has(b, way, k))
             continue;
         printf("%-14s", s->score[k].name);
         print_number(m->auroc, true, 20);
@@ -290,37 +188,12 @@ static void print_way(const struct job *j, int way)
         printf("\n");
     }
     for (int k = 0; k < s->n_scores; k++)
-        if (!s->score[k].u && wanted(j->o->score, s->score[k].name))
+        if (!s->score[k].u && uncertainty_both_asks(b, way, k))
             printf("%-14s  %s\n", s->score[k].name, s->score[k].why);
     printf("\n");
 }
 
 /* ---- figures */
-
-/* What is drawn: the combined score if there is one, then the plainest ones, in this order, of those asked for. */
-static int pick_doubts(const struct job *j, struct fig_doubt *d)
-{
-    static const char *const order[] = {"combined", "inverted", "max-p", "cosine"};
-    int n = 0;
-    for (int pass = 0; pass < 2; pass++)
-        for (int k = 0; k < j->s[0].n_scores; k++) {
-            const struct uncertainty_score *a = &j->s[0].score[k], *b = &j->s[1].score[k];
-            bool first = false;
-            for (size_t i = 0; i < ARRAY_LEN(order); i++)
-                first = first || strcmp(a->name, order[i]) == 0;
-            if (a->u && b->u && wanted(j->o->score, a->name) && first == (pass == 0))
-                d[n++] = (struct fig_doubt){a->name, a->text, {&j->m[0][k], &j->m[1][k]}};
-        }
-    for (size_t at = 0, i = 0; i < ARRAY_LEN(order); i++)
-        for (int k = (int)at; k < n; k++)
-            if (strcmp(d[k].name, order[i]) == 0) {
-                struct fig_doubt t = d[k];
-                d[k] = d[at];
-                d[at++] = t;
-                break;
-            }
-    return n;
-}
 
 static const char *const figures[] = {"levels", "risk"};
 static const char *const endings[] = {"svg", "tsv"};
@@ -346,8 +219,9 @@ static int check_figures(const struct job *j)
 
 static int write_figures(const struct job *j)
 {
-    struct fig_doubt d[N_UNCERTAINTIES + UNCERTAINTY_EXTRA];
-    struct fig_in in = {.set = j->set, .seed = (uint64_t)j->o->seed, .doubt = d, .n_doubts = pick_doubts(j, d)};
+    struct fig_doubt d[FIG_DOUBTS];
+    struct fig_in in = {
+        .set = j->set, .seed = (uint64_t)j->o->seed, .doubt = d, .n_doubts = figure_doubts(&j->both, d)};
     char path[2048];
     if (in.n_doubts == 0)
         FAIL(ERR_USAGE, "--figure: none of the scores asked for can be computed in both directions");
@@ -376,13 +250,14 @@ static int work(struct cli *c, struct job *j)
     if (j->set->n_pairs == 0 && !j->label)
         log_warn("set \"%s\" has no pairs: no query has a right answer", j->set->path);
     if (j->o->adapter)
-        TRY(predict(j));
-    for (int way = 0; way < 2; way++)
-        TRY(measure(j, way));
+        TRY(adapters_uncertainty(j->o->adapter, j->set, (uint64_t)j->o->seed, j->o->set.force, j->adapter));
+    if (j->o->adapter && j->reference)
+        TRY(adapters_uncertainty(j->o->adapter, j->reference, (uint64_t)j->o->seed, j->o->set.force, j->held));
+    TRY(measure(j));
     if (j->o->figure)
         TRY(write_figures(j));
     if (c->json)
-        return cli_put_json(to_json(j));
+        return cli_put_json(cli_add_source(uncertainty_both_to_json(&j->both), j->set));
     cli_print_source(j->set);
     print_way(j, 0);
     print_way(j, 1);
@@ -396,14 +271,13 @@ static int work(struct cli *c, struct job *j)
 static int run(struct cli *c)
 {
     struct job j = {.o = c->opt};
-    TRY(check_scores(j.o->score, j.o->adapter != NULL));
+    TRY(uncertainty_check_list(j.o->score, j.o->adapter ? "adapter" : NULL));
     if (j.o->reference && j.o->split_column)
         FAIL(ERR_USAGE, "--reference and --split-column: expected one of them");
     TRY(cli_set(c, &j.o->set, &j.set));
     int rc = work(c, &j);
+    uncertainty_both_close(&j.both);
     for (int way = 0; way < 2; way++) {
-        uncertainty_scores_close(&j.s[way]);
-        mem_free(j.m[way]);
         mem_free(j.adapter[way]);
         mem_free(j.held[way]);
     }

@@ -141,12 +141,5 @@ const char *cli_row_name(const struct set *s, bool text, int64_t row, const char
 
 bool cli_listed(const char *list, const char *word)
 {
-    size_t n = strlen(word);
-    for (const char *p = list; n && *p;) {
-        size_t m = strcspn(p, ",");
-        if (m == n && !strncmp(p, word, n))
-            return true;
-        p += m + (p[m] == ',');
-    }
-    return false;
+    return str_listed(list, word);
 }

@@ -63,6 +63,16 @@ static json_t *report_to_json(const struct match_report *r)
     return o;
 }
 
+json_t *match_reports_to_json(const struct match_report *const r[2])
+{
+    json_t *o = json_object();
+    for (int way = 0; o && way < 2; way++)
+        json_object_set_new(
+            o, way ? "text_to_image" : "image_to_text",
+            json_pack("{s:o, s:o}", "hits", report_to_json(&r[way][0]), "first_hits", report_to_json(&r[way][1])));
+    return o;
+}
+
 static json_t *map_to_json(const struct calibrator *c)
 {
     switch (c->kind) {

@@ -480,6 +480,30 @@ out:
     return 0;
 }
 
+int match_judge_set(const struct match_model *m, const struct set *s, int direction, const struct match_opt *opt,
+                    struct match_report report[2])
+{
+    struct match_model mine = *m; /* its reports are written */
+    struct hunt h = {.set = s, .direction = direction, .opt = opt};
+    struct match_split split = {0};
+    double tau = m->temperature;
+    BUG_ON(direction != 0 && direction != 1);
+    memset(report, 0, 2 * sizeof *report);
+    if (!m->fitted)
+        return 0;
+    TRY(match_split_open(s, &(struct match_split_opt){.same = MATCH_SAME}, &split)); /* nothing is kept for fitting */
+    int rc = hunt_open(&h, &split);
+    if (rc == 0)
+        rc = for_queries(&h, h.list, h.n_list, "hits", &tau, keep_hits);
+    if (rc == 0)
+        rc = judge(&mine, &h);
+    if (rc == 0)
+        memcpy(report, mine.report, sizeof mine.report);
+    hunt_close(&h);
+    match_split_close(&split);
+    return rc;
+}
+
 int match_hits(const struct match_model *m, const float *query, const float *gallery, int64_t n, int64_t d,
                const struct hit *hits, int64_t n_hits, double *p, double *mass)
 {

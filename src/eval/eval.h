@@ -187,6 +187,23 @@ struct uncertainty_scores {
 int uncertainty_scores_open(struct uncertainty_scores *out, const struct uncertainty_in *in, int direction);
 void uncertainty_scores_close(struct uncertainty_scores *s);
 
+/* ---- all scores, both directions (uncertainty_both.c) ----------------------------------------------------------- */
+
+struct uncertainty_both {
+    const char *list, *hit_column; /* set before opening: "all", names with commas or NULL: all; told in the JSON */
+    struct uncertainty_scores s[2];
+    struct uncertainty *m[2]; /* [n_scores], of those that uncertainty_both_has */
+};
+int uncertainty_both_open(struct uncertainty_both *b, const struct uncertainty_in *in, const struct eval_opt *opt);
+void uncertainty_both_close(struct uncertainty_both *b);
+/* Whether score k was asked for; and is there too. */
+bool uncertainty_both_asks(const struct uncertainty_both *b, int way, int k);
+bool uncertainty_both_has(const struct uncertainty_both *b, int way, int k);
+json_t *uncertainty_both_to_json(const struct uncertainty_both *b);
+/* ERR_USAGE names the word of a list that is no score; more: one more name, or NULL. */
+int uncertainty_check_list(const char *list, const char *more);
+double uncertainty_recall(const struct uncertainty_scores *s); /* share of hits; NaN without queries */
+
 /* ---- bootstrap (bootstrap.c) ---------------------------------------------------------------------------------- */
 
 /* Percentile interval of the mean of values[n] (NaN entries skipped). Told to stop, these two come back with nothing;
@@ -253,6 +270,7 @@ struct match_split {
     int64_t n_groups, largest;
     const char *grouping;
 };
+#define MATCH_SAME 0.99999 /* the usual `same` */
 struct match_split_opt {
     double same, validation, risk; /* shares: of the groups for validation, and of these for the thresholds */
     uint64_t seed;
@@ -299,6 +317,12 @@ struct match_opt {
 int match_fit(const struct set *s, int direction, const struct match_split *split, const struct match_opt *opt,
               struct match_model *out);
 void match_free(struct match_model *m);
+/* p(match) of every query of a set that has a partner, judged: report [2], every hit and first hits. Not fitted: zeros.
+ * The set should not be the one that the model was fitted on. */
+int match_judge_set(const struct match_model *m, const struct set *s, int direction, const struct match_opt *opt,
+                    struct match_report report[2]);
+/* {"image_to_text": {"hits", "first_hits"}, ...} of two such. */
+json_t *match_reports_to_json(const struct match_report *const r[2]);
 /* One query against a gallery [n,d]: p of each hit, and the softmax mass of every item in ln (mass [n], or NULL). */
 int match_hits(const struct match_model *m, const float *query, const float *gallery, int64_t n, int64_t d,
                const struct hit *hits, int64_t n_hits, double *p, double *mass);

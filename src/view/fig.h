@@ -101,7 +101,10 @@ int figure_draw(struct ctx *c, const struct fig_kind *k,
                 struct fig *f); /* zeroes f first; free with fig_free either way */
 int figure_inline(struct ctx *c, const struct fig *f, struct str *html);  /* for the page */
 int figure_document(struct ctx *c, const struct fig *f, struct str *svg); /* for a file */
+/* A figure that is no part of the report, as figure_svg. */
+int figure_svg_of(const struct fig_kind *k, const struct fig_in *in, struct str *svg, struct str *tsv);
 
+extern const struct fig_kind fig_kind_match; /* fig_in.match; not among those by name */
 #define FIG(name, fn, needs, question) int fn(struct ctx *c, struct fig *f);
 #include "view/fig_list.h"
 #undef FIG
@@ -119,6 +122,9 @@ struct ctx {
     int64_t n_thumbs_failed;
 };
 int ctx_open(struct ctx *c, const struct fig_in *in);
+/* What is shown in full: 0 the first of fig_in.doubt; 1, where an adapter's is among them, the other of it and the first
+ * (fig_risk.c). NULL: there is none. */
+const struct fig_doubt *ctx_doubt(const struct ctx *c, int i);
 void ctx_close(struct ctx *c);
 int64_t ctx_n(const struct ctx *c, int side);
 const float *ctx_row(const struct ctx *c, int side, int64_t row);
@@ -164,7 +170,7 @@ struct gallery_group {
 };
 struct gallery {
     int n_groups;
-    struct gallery_group group[2];
+    struct gallery_group group[4];
 };
 int gallery_html(struct ctx *c, const struct gallery *g, struct str *html);
 int gallery_svg(struct ctx *c, const struct gallery *g, struct str *svg, double *w, double *h);
@@ -179,7 +185,7 @@ void style_page(struct str *b);   /* CSS of the page: variables, layout, and the
 /* ---- page parts (summary.c, page.c)
  * ------------------------------------------------------------------------------------------------------ */
 
-int page_write(struct ctx *c, const struct report_opt *opt, const char *title, const char *date, struct fig *figs,
+int page_write(struct ctx *c, const struct report_opt *opt, const char *title, const char *date, struct fig *figs, int n,
                struct str *html);
 void page_head_add(struct str *html, const char *title); /* from the doctype to <body> */
 void summary_add(const struct ctx *c, struct str *html);

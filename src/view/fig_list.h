@@ -11,6 +11,7 @@ FIG(risk,        fig_risk,        FIG_RETRIEVAL | FIG_DOUBT,    "What if it may 
 FIG(spectrum,    fig_spectrum,    FIG_GEOMETRY,                 "How many directions are in use?")
 FIG(best,        fig_best,        FIG_RETRIEVAL,                "What it finds without doubt")
 FIG(worst,       fig_worst,       FIG_RETRIEVAL,                "Where it goes wrong")
+FIG(sure,        fig_sure,        FIG_RETRIEVAL,                "What it is surest of")
 FIG(unsure,      fig_unsure,      FIG_RETRIEVAL,                "What it is least sure of")
 FIG(neighbours,  fig_neighbours,  FIG_SET,                      "Who lives next door?")
 /* clang-format on */

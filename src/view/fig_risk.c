@@ -8,6 +8,7 @@
 #include "view/fig.h"
 
 #include <math.h>
+#include <string.h>
 
 #define W 480.0
 #define H 392.0
@@ -32,6 +33,41 @@ static bool own_doubt(const struct ctx *c, int way, struct uncertainty *out)
     mem_free(u);
     mem_free(hit);
     return ok;
+}
+
+static const char *const drawn_first[] = {"combined", "adapter", "inverted", "max-p", "cosine"};
+
+static size_t place_of(const char *name)
+{
+    size_t i = 0;
+    while (i < ARRAY_LEN(drawn_first) && strcmp(drawn_first[i], name) != 0)
+        i++;
+    return i;
+}
+
+int figure_doubts(const struct uncertainty_both *b, struct fig_doubt *d)
+{
+    int n = 0;
+    for (size_t place = 0; place <= ARRAY_LEN(drawn_first); place++)
+        for (int k = 0; k < b->s[0].n_scores; k++) {
+            const struct uncertainty_score *s = &b->s[0].score[k];
+            if (place_of(s->name) == place && uncertainty_both_has(b, 0, k) && uncertainty_both_has(b, 1, k))
+                d[n++] = (struct fig_doubt){s->name, s->text, {&b->m[0][k], &b->m[1][k]}, b->s, k};
+        }
+    return n;
+}
+
+/* An adapter's and the first of the others stand beside each other, or nobody could tell what it adds. */
+const struct fig_doubt *ctx_doubt(const struct ctx *c, int i)
+{
+    int adapter = 0;
+    while (adapter < c->in.n_doubts && strcmp(c->in.doubt[adapter].name, "adapter") != 0)
+        adapter++;
+    if (i == 0)
+        return c->in.n_doubts > 0 ? &c->in.doubt[0] : NULL;
+    if (adapter == c->in.n_doubts)
+        return NULL;
+    return adapter > 0 ? &c->in.doubt[adapter] : c->in.n_doubts > 1 ? &c->in.doubt[1] : NULL;
 }
 
 static struct panel *open_panel(struct fig *f, bool from_text, const char *what)
@@ -221,6 +257,13 @@ static void one_level(struct fig *f, const struct fig_doubt *d, int n, int way)
     draw_levels(f, &d[0], way);
 }
 
+static void second_levels(const struct ctx *c, struct fig *f)
+{
+    const struct fig_doubt *d = ctx_doubt(c, 1);
+    for (int way = 1; d && way >= 0; way--)
+        draw_levels(f, d, way);
+}
+
 static void one_risk(struct fig *f, const struct fig_doubt *d, int n, int way)
 {
     for (int i = 0; i < n; i++)
@@ -242,16 +285,26 @@ static void draw_both(const struct ctx *c, struct fig *f, draw_fn draw)
     }
 }
 
+/* What the names in the figure stand for. */
+static void name_doubts(const struct ctx *c, struct fig *f)
+{
+    for (int i = 0; i < c->in.n_doubts && i < MOST; i++)
+        if (c->in.doubt[i].text)
+            str_add(&f->how, " %s: %s.", c->in.doubt[i].name, c->in.doubt[i].text);
+}
+
 int fig_levels(struct ctx *c, struct fig *f)
 {
     str_add(&f->tsv, "direction\tscore\tlevels\tlevel\tqueries\tuncertainty\trecall\tlow\thigh\n");
     draw_both(c, f, one_level);
+    second_levels(c, f);
     str_add(
         &f->how,
         "The queries are sorted by how unsure the score is of their first answer and cut into levels of equal size. "
         "A bar is how often the first answer of a level is right; whiskers hold 95 %% of the bootstrap resamples, "
         "diamonds are ten levels. A score that knows when it is wrong has a staircase that falls from left to right; "
         "one that knows nothing stays on the dotted line.");
+    name_doubts(c, f);
     return 0;
 }
 
@@ -264,5 +317,6 @@ int fig_risk(struct ctx *c, struct fig *f)
             "left fewer are answered, and the curve is the share of wrong ones among them, its band 95 %% of the "
             "bootstrap resamples. The straight dotted line is a score that knows nothing, the bent one a score that "
             "knows everything. AURC is the mean height of a curve: lower is better.");
+    name_doubts(c, f);
     return 0;
 }

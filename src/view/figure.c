@@ -208,10 +208,13 @@ int figure_document(struct ctx *c, const struct fig *f, struct str *svg)
 int figure_svg(const char *name, const struct fig_in *in, struct str *svg, struct str *tsv)
 {
     const struct fig_kind *k = find_kind(name);
+    return k ? figure_svg_of(k, in, svg, tsv) : ERR_USAGE;
+}
+
+int figure_svg_of(const struct fig_kind *k, const struct fig_in *in, struct str *svg, struct str *tsv)
+{
     struct ctx c;
     struct fig f;
-    if (!k)
-        return ERR_USAGE;
     TRY(ctx_open(&c, in));
     int rc = figure_draw(&c, k, &f);
     if (rc == 0)

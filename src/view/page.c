@@ -78,7 +78,7 @@ void page_head_add(struct str *h, const char *title)
     str_add(h, "</head>\n<body>\n");
 }
 
-static void add_top(const struct ctx *c, struct str *h, const char *title)
+static void add_top(const struct ctx *c, struct str *h, const char *title, const struct fig *figs, int n)
 {
     const struct set *s = c->in.set;
     str_add(h, "<header class=\"top\">\n<p class=\"kicker\">Report on an embedding space</p>\n<h1>");
@@ -93,8 +93,8 @@ static void add_top(const struct ctx *c, struct str *h, const char *title)
     summary_add(c, h);
     tiles_add(c, h);
     str_add(h, "<nav aria-label=\"Contents\"><ul>\n");
-    for (int i = 0; i < figure_count(); i++)
-        str_add(h, "<li><a href=\"#%s\">%s</a></li>\n", figure_name(i), figure_help(i));
+    for (int i = 0; i < n; i++)
+        str_add(h, "<li><a href=\"#%s\">%s</a></li>\n", figs[i].name, figs[i].question);
     str_add(h, "<li><a href=\"#numbers\">All numbers</a></li><li><a href=\"#about\">Where this comes "
                "from</a></li>\n</ul></nav>\n</header>\n");
 }
@@ -151,12 +151,12 @@ static void add_footer(const struct ctx *c, const struct report_opt *opt, const 
 }
 
 int page_write(struct ctx *c, const struct report_opt *opt, const char *title, const char *date, struct fig *figs,
-               struct str *h)
+               int n, struct str *h)
 {
     page_head_add(h, title);
-    add_top(c, h, title);
+    add_top(c, h, title, figs, n);
     str_add(h, "<main>\n");
-    for (int i = 0; i < figure_count(); i++) {
+    for (int i = 0; i < n; i++) {
         str_add(h, "<section id=\"%s\">\n<h2>%s</h2>\n<figure>\n", figs[i].name, figs[i].question);
         TRY(figure_inline(c, &figs[i], h));
         str_add(h, "<figcaption><b>How to read it.</b> ");

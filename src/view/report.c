@@ -29,6 +29,10 @@ static int write_json(const char *dir, const struct report_opt *opt, const struc
     bad = bad || json_object_set_new(o, "set", set_to_json(c->in.set)) < 0;
     bad = bad || json_object_set_new(o, "eval retrieval", retrieval_both_to_json(c->in.retrieval)) < 0;
     bad = bad || json_object_set_new(o, "eval geometry", geometry_to_json(c->in.geometry)) < 0;
+    if (opt->uncertainty)
+        bad = bad || json_object_set_new(o, "eval uncertainty", uncertainty_both_to_json(opt->uncertainty)) < 0;
+    if (opt->match[0] && opt->match[1])
+        bad = bad || json_object_set_new(o, "calibration", match_reports_to_json(opt->match)) < 0;
     if (opt->extra)
         bad = bad || json_object_update(o, (json_t *)opt->extra) < 0;
     if (bad)
@@ -58,7 +62,36 @@ static int write_figure(const char *dir, struct ctx *c, const struct fig *f)
     return rc;
 }
 
-static int write_all(const char *dir, const struct report_opt *opt, struct ctx *c, struct fig *figs)
+struct figures {
+    const struct fig_kind **kind; /* [n] */
+    struct fig *fig;
+    int n;
+};
+
+static int figures_open(struct figures *f, const struct report_opt *opt)
+{
+    size_t room = (size_t)figure_count() + 1;
+    f->kind = mem_calloc(room, sizeof *f->kind);
+    f->fig = mem_calloc(room, sizeof *f->fig);
+    if (!f->kind || !f->fig)
+        return ERR_MEMORY;
+    for (int i = 0; i < figure_count(); i++) {
+        f->kind[f->n++] = figure_kind(i);
+        if (opt->match[0] && opt->match[1] && strcmp(figure_name(i), "reliability") == 0)
+            f->kind[f->n++] = &fig_kind_match;
+    }
+    return 0;
+}
+
+static void figures_close(struct figures *f)
+{
+    for (int i = 0; i < f->n; i++)
+        fig_free(&f->fig[i]);
+    mem_free(f->fig);
+    mem_free((void *)(uintptr_t)f->kind);
+}
+
+static int write_all(const char *dir, const struct report_opt *opt, struct ctx *c, struct figures *figs)
 {
     char path[2048], date[32], made[256];
     const struct set *s = c->in.set;
@@ -74,13 +107,13 @@ static int write_all(const char *dir, const struct report_opt *opt, struct ctx *
     const char *title = opt->title && *opt->title ? opt->title : made;
     TRY(path_join(path, sizeof path, dir, "figures"));
     TRY(path_make_dirs(path));
-    for (int i = 0; i < figure_count(); i++) {
-        TRY(figure_draw(c, figure_kind(i), &figs[i]));
-        TRY(write_figure(path, c, &figs[i]));
+    for (int i = 0; i < figs->n; i++) {
+        TRY(figure_draw(c, figs->kind[i], &figs->fig[i]));
+        TRY(write_figure(path, c, &figs->fig[i]));
     }
     TRY(write_json(dir, opt, c, title, date));
     TRY(path_join(path, sizeof path, dir, "index.html"));
-    int rc = page_write(c, opt, title, date, figs, &html);
+    int rc = page_write(c, opt, title, date, figs->fig, figs->n, &html);
     if (rc == 0)
         rc = atomic_put(path, html.s, html.n);
     str_free(&html);
@@ -92,16 +125,27 @@ int report_write(const struct report_opt *opt, const struct set *s, const struct
 {
     struct atomic_dir dir;
     struct ctx c;
-    int rc;
-    struct fig_in in = {s, g, r, opt->path_base, opt->seed, opt->no_thumbnails};
+    struct figures figs = {0};
+    struct fig_doubt doubts[FIG_DOUBTS];
+    struct fig_in in = {.set = s,
+                        .geometry = g,
+                        .retrieval = r,
+                        .path_base = opt->path_base,
+                        .seed = opt->seed,
+                        .no_thumbnails = opt->no_thumbnails,
+                        .match = {opt->match[0], opt->match[1]}};
     BUG_ON(!opt->out_dir || !s || !g || !r);
     TRY(path_check_output(opt->out_dir, opt->force));
+    if (opt->uncertainty)
+        in.n_doubts = figure_doubts(opt->uncertainty, doubts);
+    in.doubt = in.n_doubts ? doubts : NULL;
     TRY(ctx_open(&c, &in));
-    struct fig *figs = mem_calloc((size_t)figure_count(), sizeof *figs);
-    rc = figs ? atomic_dir_open(&dir, opt->out_dir, opt->force) : ERR_MEMORY;
+    int rc = figures_open(&figs, opt);
+    if (rc == 0)
+        rc = atomic_dir_open(&dir, opt->out_dir, opt->force);
     if (rc < 0)
         goto out;
-    rc = write_all(dir.tmp, opt, &c, figs);
+    rc = write_all(dir.tmp, opt, &c, &figs);
     if (rc == 0)
         rc = atomic_dir_commit(&dir);
     else
@@ -110,9 +154,7 @@ int report_write(const struct report_opt *opt, const struct set *s, const struct
         log_warn("%lld picture files could not be read; the report shows grey boxes in their place",
                  (long long)c.n_thumbs_failed);
 out:
-    for (int i = 0; figs && i < figure_count(); i++)
-        fig_free(&figs[i]);
-    mem_free(figs);
+    figures_close(&figs);
     ctx_close(&c);
     return rc < 0 ? err_while(rc, "writing report \"%s\"", opt->out_dir) : 0;
 }

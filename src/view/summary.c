@@ -243,6 +243,23 @@ static void retrieval_rows(const struct ctx *c, struct str *h, const struct retr
     row(c, h, "fitted temperature", r->fitted_temperature, 4, note);
 }
 
+#define DOUBT_ROWS 5
+
+static void doubt_rows(const struct ctx *c, struct str *h, int way, const char *heading)
+{
+    char name[96];
+    if (c->in.n_doubts == 0)
+        return;
+    sub(h, heading);
+    for (int i = 0; i < c->in.n_doubts && i < DOUBT_ROWS; i++) {
+        const struct fig_doubt *d = &c->in.doubt[i];
+        snprintf(name, sizeof name, "AUROC of %.60s", d->name);
+        row(c, h, name, d->m[way]->auroc, 4, d->text);
+        snprintf(name, sizeof name, "AURC of %.60s", d->name);
+        row(c, h, name, d->m[way]->aurc, 4, "mean miss rate of the surest; lower is better");
+    }
+}
+
 void numbers_add(const struct ctx *c, struct str *h)
 {
     const struct geometry *g = c->in.geometry;
@@ -252,6 +269,8 @@ void numbers_add(const struct ctx *c, struct str *h)
            "interval</th><th scope=\"col\">note</th></tr></thead>\n<tbody>\n");
     retrieval_rows(c, h, &c->in.retrieval[1], "Text to picture");
     retrieval_rows(c, h, &c->in.retrieval[0], "Picture to text");
+    doubt_rows(c, h, 1, "Scores of doubt, text to picture: 0.5 tells misses no better than chance");
+    doubt_rows(c, h, 0, "Scores of doubt, picture to text");
     sub(h, "Shape of the space");
     row(c, h, "alignment", g->alignment, 4, "mean squared distance of true pairs; lower is closer");
     row(c, h, "relative alignment, picture", g->relative_alignment[0], 4, "its own text minus the nearest other one");

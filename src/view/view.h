@@ -15,11 +15,17 @@
 /* ---- figures (figure.c, fig_list.h, fig_*.c)
  * --------------------------------------------------------------------------- */
 
-/* An uncertainty that figures "levels" and "risk" draw, both directions. */
+/* An uncertainty that figures draw, both directions. */
 struct fig_doubt {
     const char *name, *text;
     const struct uncertainty *m[2];
+    const struct uncertainty_scores *s; /* [2] score k of these, for figures that show rows; or NULL */
+    int k;
 };
+#define FIG_DOUBTS (N_UNCERTAINTIES + UNCERTAINTY_EXTRA)
+/* What is there in both directions, what is worth drawing first: combined, an adapter's, the plainest, the others. d
+ * [FIG_DOUBTS]; returns how many. */
+int figure_doubts(const struct uncertainty_both *b, struct fig_doubt *d);
 
 /* What a figure may look at. geometry and retrieval may be NULL for figures that do not need them (figure_needs). */
 struct fig_in {
@@ -31,6 +37,7 @@ struct fig_in {
     bool no_thumbnails;    /* placeholders instead of pictures */
     const struct fig_doubt *doubt; /* [n_doubts] the first is drawn in full; NULL: made of retrieval's confidence */
     int n_doubts;
+    const struct match_report *match[2]; /* [2] each, every hit and first hits of both directions; or NULL */
 };
 
 /* FIG_DOUBT: fig_in.doubt may stand in for the measures of retrieval. */
@@ -47,6 +54,9 @@ int figure_needs(const char *name,
  * struct is NULL. */
 int figure_svg(const char *name, const struct fig_in *in, struct str *svg, struct str *tsv);
 
+/* p(match) against what is so: in->match, and in->set for the stamp. It is not among those by name. */
+int figure_match_svg(const struct fig_in *in, struct str *svg, struct str *tsv);
+
 /* ---- report (report.c)
  * ------------------------------------------------------------------------------------------------------ */
 
@@ -60,6 +70,8 @@ struct report_opt {
     uint64_t seed;
     bool no_thumbnails;
     const json_t *extra; /* object: more sections of report.json, by command name; may be NULL */
+    const struct uncertainty_both *uncertainty; /* or NULL: figures of doubt are made of retrieval's confidence */
+    const struct match_report *match[2];        /* as fig_in */
 };
 
 /* r[0] image to text, r[1] text to image. The folder appears whole or not at all. Broken or missing pictures become

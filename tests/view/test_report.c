@@ -232,6 +232,74 @@ static void test_measured_set(void **state)
     world_close(&w);
 }
 
+/* Scores of doubt and an adapter's, made up: whose rows are shown, which figures there are, what report.json holds. */
+static void test_doubt(void **state)
+{
+    enum { PICTURES = 40, TEXTS = 80 };
+    struct world w;
+    size_t n;
+    double u[2][TEXTS];
+    struct eval_opt eo = {.bootstrap = -1};
+    struct uncertainty_extra extra = {.name = "adapter", .text = "made up", .u = {u[0], u[1]}};
+    struct retrieval r[2];
+    struct uncertainty_both b = {0};
+    struct match_report match[2][2] = {{{0}}};
+    json_t *o = NULL, *want;
+    write_pictures(1);
+    world_open(&w, PICTURES, TEXTS, NULL);
+    for (int i = 0; i < TEXTS; i++)
+        u[0][i] = u[1][i] = 100 - i;
+    struct uncertainty_in in = {.set = &w.set, .extra = &extra, .n_extra = 1};
+    for (int way = 0; way < 2; way++)
+        assert_int_equal(eval_retrieval(&w.set, way, &eo, &r[way]), 0);
+    assert_int_equal(uncertainty_both_open(&b, &in, &eo), 0);
+    match[1][0] = (struct match_report){.n_queries = 5, .n_pairs = 50, .n_match = 7, .ece = iv(0.2)};
+    struct report_opt opt = options();
+    opt.out_dir = at("doubt");
+    opt.uncertainty = &b;
+    opt.match[0] = match[0];
+    opt.match[1] = match[1];
+    if (report_write(&opt, &w.set, &w.geometry, r) < 0)
+        fail_msg("%s", err_text());
+    check_page(at("doubt/index.html"));
+    char *html = slurp(at("doubt/index.html"), &n);
+    assert_non_null(strstr(html, "From a text to pictures, by adapter"));
+    assert_non_null(strstr(html, "From a picture to texts, by inverted"));
+    assert_non_null(strstr(html, "AUROC of adapter"));
+    assert_non_null(strstr(html, "7 of 50 hits match"));
+    assert_non_null(strstr(html, "This direction was not fitted"));
+    free(html);
+    /* the surest text has the last row that has a picture, the least sure the first */
+    int64_t last = w.set.n_pairs ? b.s[1].row[b.s[1].n - 1] : 0, first = b.s[1].row[0];
+    char line[64], *tsv = slurp(at("doubt/figures/sure.tsv"), &n);
+    snprintf(line, sizeof line, "\n1\t1\tquery\ttext\t%lld\t", (long long)last);
+    assert_non_null(strstr(tsv, line));
+    free(tsv);
+    tsv = slurp(at("doubt/figures/unsure.tsv"), &n);
+    snprintf(line, sizeof line, "\n1\t1\tquery\ttext\t%lld\t", (long long)first);
+    assert_non_null(strstr(tsv, line));
+    free(tsv);
+    assert_int_equal(json_read_file(&o, at("doubt/report.json")), 0);
+    want = uncertainty_both_to_json(&b);
+    const json_t *have = json_object_get(o, "eval uncertainty");
+    const char *const path[] = {"text_to_image", "scores", "adapter"};
+    const json_t *x = have, *y = want;
+    for (size_t i = 0; i < ARRAY_LEN(path); i++) {
+        assert_int_equal(json_object_size(x), json_object_size(y));
+        x = json_object_get(x, path[i]);
+        y = json_object_get(y, path[i]);
+    }
+    assert_true(fabs(json_real_value(json_object_get(x, "auroc")) - json_real_value(json_object_get(y, "auroc"))) <
+                1e-11);
+    assert_non_null(json_object_get(json_object_get(json_object_get(o, "calibration"), "text_to_image"), "first_hits"));
+    json_decref(o);
+    json_decref(want);
+    uncertainty_both_close(&b);
+    retrieval_free(&r[0]);
+    retrieval_free(&r[1]);
+    world_close(&w);
+}
+
 static void quiet(void *ctx, enum log_level level, const char *text) {}
 
 int main(void)
@@ -244,6 +312,7 @@ int main(void)
         cmocka_unit_test_setup_teardown(test_missing_numbers, setup, teardown),
         cmocka_unit_test_setup_teardown(test_grid, setup, teardown),
         cmocka_unit_test_setup_teardown(test_measured_set, setup, teardown),
+        cmocka_unit_test_setup_teardown(test_doubt, setup, teardown),
     };
     log_sink(quiet, NULL);
     return cmocka_run_group_tests(tests, NULL, NULL);
