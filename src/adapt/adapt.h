@@ -21,6 +21,9 @@ struct adapt_opt {
     const char *kernel; /* of grove, as the rest */
     int64_t latent, inducing, steps;
     double elbo_weight, kl_weight;
+    const char *factors, *posterior, *curvature; /* of bayesvlm, as the rest */
+    int64_t hessian_batch;
+    double prior, pseudo_count;
 };
 extern const struct opt adapt_options[]; /* of struct adapt_opt */
 
@@ -69,6 +72,11 @@ int adapt_sample(struct adapter *a, const struct set *s, int side, int64_t row, 
 /* out [n of the other side]: log-likelihood of each vector of the other side under the distribution of this row, per
  * dimension, in the adapter's unit. */
 int adapt_likelihood(struct adapter *a, const struct set *s, int side, int64_t row, double *out);
+
+/* What the other side leaves open of every row (cosine.c): the softmax over its items of logit_scale times the cosines,
+ * each flattened by its variance. entropy [n], in nats; doubt [n]: 1 - the largest probability. Either may be NULL. */
+int adapt_probit(struct adapter *a, const struct set *s, int side, const struct predict_opt *o, double *entropy,
+                 double *doubt);
 
 /* ---- which rows to ask about (acquire.c) ---- */
 

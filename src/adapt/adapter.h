@@ -47,6 +47,12 @@ struct item {
     double *mean, *alpha, *beta;
 };
 
+/* Draw number k of a seed, of rows first .. first + n. */
+struct draw_at {
+    int64_t first, n, k;
+    uint64_t seed;
+};
+
 /* What a fitting of one's own is given. */
 struct fit_in {
     const struct set *s;
@@ -83,6 +89,9 @@ struct method {
     int (*sample)(struct adapter *a, const struct set *s, int side, int64_t row, int64_t n, const char *region,
                   uint64_t seed, float *out);
     int (*likelihood)(struct adapter *a, const struct set *s, int side, int64_t row, double *out);
+    /* out [n,D], unit vectors: all rows of equal k and seed see the same weights. NULL: every row is drawn by itself
+     * from what predict tells of it. */
+    int (*draw)(struct adapter *a, const struct set *s, int side, const struct draw_at *at, float *out);
 };
 #define X(id) extern const struct method method_##id;
 #include "adapt/method_list.h"
