@@ -10,6 +10,7 @@
 enum { SIDE_IMAGE, SIDE_TEXT };
 
 struct adapter;
+struct dataset;
 
 /* ---- training (fit.c) ---- */
 
@@ -24,6 +25,9 @@ struct adapt_opt {
     const char *factors, *posterior, *curvature; /* of bayesvlm, as the rest */
     int64_t hessian_batch;
     double prior, pseudo_count;
+    const char *perturb, *model, *mask_with; /* of tta, as the rest */
+    int64_t tta_passes;
+    double crop, flip, mask_words, noise, drop;
 };
 extern const struct opt adapt_options[]; /* of struct adapt_opt */
 
@@ -50,6 +54,10 @@ struct predict_opt {
     double dropout; /* below 0: as trained (released: 0.3) */
     uint64_t seed;
     bool force; /* take a set of another model */
+    /* tta, where it perturbs inputs: another model folder than the adapter's; where relative picture paths start; what
+     * holds this side's rows in place of the set's files. NULL each. */
+    const char *model, *path_base;
+    const struct dataset *data;
 };
 /* Arrays that the caller gives, or NULL. Variances are means over the dimensions, in the adapter's unit: 1 is the mean
  * square of a number of the training vectors about their mean. mean, scale, shape [n, width]: of the distribution in
@@ -62,6 +70,9 @@ struct predict_more {
  * width. One pass over the rows, in blocks; the same for every block size, and for a seed. */
 int adapt_predict(struct adapter *a, const struct set *s, int side, const struct predict_opt *o, double *scalar,
                   const struct predict_more *more);
+
+/* What the last prediction of this side looked at, for a method with more than one way (tta); else NULL. */
+const char *adapt_said(const struct adapter *a, int side);
 
 /* ---- draws and likelihoods (draw.c) ---- */
 

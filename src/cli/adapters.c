@@ -35,7 +35,9 @@ int adapters_row(const struct set *s, const char *side, int64_t row, int *which)
 
 int adapters_uncertainty(const char *dir, const struct set *s, uint64_t seed, bool force, double *out[2])
 {
-    const struct predict_opt opt = {.dropout = -1, .seed = seed, .force = force};
+    char base[2048];
+    const struct predict_opt opt = {
+        .dropout = -1, .seed = seed, .force = force, .path_base = cli_set_base(s, NULL, base, sizeof base)};
     struct adapter *a = NULL;
     double *u[2] = {NULL, NULL};
     int rc = adapt_open(&a, dir);

@@ -5,7 +5,7 @@
 #include <string.h>
 
 struct predict_cmd {
-    const char *out, *arrays;
+    const char *out, *arrays, *model, *path_base;
     int64_t passes, seed;
     double dropout;
     bool force;
@@ -17,8 +17,12 @@ static const struct opt options[] = {
     PATH_OPTION("out", struct predict_cmd, out, "FILE.csv", "the table to write, one line a row and side"),
     PATH_OPTION("arrays", struct predict_cmd, arrays, "DIR",
                 "also write image_mean.npy, image_scale.npy, image_shape.npy, and the same of texts"),
-    {"passes", 0, OPT_INT, F(passes), "15", 1, 100000, NULL, "N", "passes with dropout"},
+    {"passes", 0, OPT_INT, F(passes), "0", 0, 100000, NULL, "N",
+     "passes with dropout, or of tta; 0: 15, or the adapter's"},
     {"dropout", 0, OPT_REAL, F(dropout), "-1", -1, 0.95, NULL, "X", "of these; -1: as trained (released: 0.3)"},
+    PATH_OPTION("model", struct predict_cmd, model, "M", "tta: the set's model, in place of the adapter's path to it"),
+    PATH_OPTION("path-base", struct predict_cmd, path_base, "DIR",
+                "tta: folder that the set's picture paths start from"),
     SEED_OPTION(struct predict_cmd, seed),
     SET_OPTIONS(struct predict_cmd, set),
     FORCE_OPTION(struct predict_cmd, force),
@@ -147,17 +151,21 @@ static int report(const struct cli *c, const struct predict_cmd *o, const struct
             printf("%-7s %8lld  %-12.6g %-12.6g %-12.6g %.4f\n", side_names[side], (long long)k[side].n,
                    mean_of(k[side].scalar, k[side].n), mean_of(k[side].more.aleatoric, k[side].n),
                    mean_of(k[side].more.epistemic, k[side].n), mean_of(k[side].more.fidelity, k[side].n));
+        for (int side = 0; side < 2; side++)
+            if (adapt_said(a, side))
+                printf("%-7s %s\n", side_names[side], adapt_said(a, side));
         printf("[means over the rows] table %s\n", o->out);
         return 0;
     }
     json_t *j = json_pack("{s:s, s:s}", "method", adapt_method(a), "out", o->out);
     for (int side = 0; j && side < 2; side++)
         json_object_set_new(j, side_names[side],
-                            json_pack("{s:I, s:o, s:o, s:o, s:o}", "rows", (json_int_t)k[side].n, "uncertainty",
+                            json_pack("{s:I, s:o, s:o, s:o, s:o, s:s*}", "rows", (json_int_t)k[side].n, "uncertainty",
                                       json_number(mean_of(k[side].scalar, k[side].n)), "aleatoric",
                                       json_number(mean_of(k[side].more.aleatoric, k[side].n)), "epistemic",
                                       json_number(mean_of(k[side].more.epistemic, k[side].n)), "fidelity",
-                                      json_number(mean_of(k[side].more.fidelity, k[side].n))));
+                                      json_number(mean_of(k[side].more.fidelity, k[side].n)), "how",
+                                      adapt_said(a, side)));
     return cli_put_json(j);
 }
 
@@ -167,12 +175,15 @@ static int run(struct cli *c)
     struct adapter *a = NULL;
     struct set *s = NULL;
     struct columns k[2] = {{0}, {0}};
-    struct predict_opt p = {.passes = o->passes, .dropout = o->dropout, .seed = (uint64_t)o->seed, .force = o->force};
+    char base[2048];
+    struct predict_opt p = {
+        .passes = o->passes, .dropout = o->dropout, .seed = (uint64_t)o->seed, .force = o->force, .model = o->model};
     TRY(cli_need(c, o->out, "--out"));
     TRY(path_check_output(o->out, o->force));
     if (o->arrays)
         TRY(check_arrays(o));
     TRY(adapters_open(c, &o->set, &o->engine, &a, &s));
+    p.path_base = cli_set_base(s, o->path_base, base, sizeof base);
     int rc = o->arrays ? path_make_dirs(o->arrays) : 0;
     for (int side = 0; side < 2 && rc == 0; side++) {
         rc = allocate(&k[side], side == SIDE_TEXT ? s->text.n : s->image.n, s->width, o->arrays != NULL);
