@@ -39,7 +39,7 @@ const struct opt adapt_options[] = {
     {"steps", 0, OPT_INT, F(steps), "2000", 0, 1e9, NULL, "N", "grove: steps at most; 0: all that --epochs says"},
     {"elbo-weight", 0, OPT_REAL, F(elbo_weight), "0.01", 0, 1e9, NULL, "X", "grove: weight of the processes' bounds"},
     {"kl-weight", 0, OPT_REAL, F(kl_weight), "400", 0, 1e9, NULL, "X",
-     "grove: weight of the divergence between the two predictions"},
+     "grove: weight of the divergence between the two predictions, a mean over dimensions"},
     {"factors", 0, OPT_STR, F(factors), NULL, 0, 0, NULL, "DIR",
      "bayesvlm: ready factors, A_img.npy, B_img.npy, A_txt.npy, B_txt.npy, in place of the set's"},
     {"prior", 0, OPT_REAL, F(prior), "0", 0, 1e30, NULL, "X",

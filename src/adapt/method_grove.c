@@ -2,9 +2,13 @@
  * Gaussian processes, to the picture's vector and to the text's. gp.c has the mathematics.
  *
  *   minimised: elbo_weight (-ELBO of both processes - log N(latents; 0, I)) / pairs
- *              + kl_weight 1/2 (KL both ways between the two predictions), a mean over pairs
+ *              + kl_weight 1/2 (KL both ways between the two predictions), a mean over pairs and dimensions
  *   an item's latent: 20 steps of Adam, rate 0.1, from the inducing input that explains its vector best
  *   its uncertainty: the process's variance there (epistemic) plus the noise (aleatoric), the same for every dimension
+ *
+ * The released code sums the divergence over the D dimensions of unit vectors, whose squares are 1/D on average; here
+ * numbers have mean square 1, so a mean keeps its weight (400) what it was. A sum outweighs the bound so far that the
+ * best both processes can do is to say the same of everything (docs/methods/probvlm.md).
  *
  * Unlike the released code, which starts latents at random and moves them by 1e-5 a step: they start at the principal
  * axes of the pairs' mean vectors, scaled to variance 1, have a prior, and the variational distributions start at their
@@ -318,7 +322,7 @@ static int allocate(struct growth *f)
     f->order = arena_calloc(f->memory, (size_t)f->n, sizeof *f->order);
     f->seen = arena_calloc(f->memory, (size_t)f->n, sizeof *f->seen);
     f->p.elbo_weight = f->in->o->elbo_weight;
-    f->p.kl_weight = f->in->o->kl_weight;
+    f->p.kl_weight = f->in->o->kl_weight / (double)d;
     return good && f->tmp && f->order && f->seen ? 0 : ERR_MEMORY;
 }
 
