@@ -17,7 +17,7 @@ struct dataset;
 struct adapt_opt {
     const char *method, *mean, *cross, *from, *split_column, *train_rows, *validation_rows;
     bool released;
-    int64_t epochs, batch, hidden, samples, seed;
+    int64_t epochs, batch, hidden, samples, seed, split_seed, ensemble;
     double lr, dropout, intra, lambda, validation_share, t1, t2, clip_norm, vib;
     const char *kernel; /* of grove, as the rest */
     int64_t latent, inducing, steps;
@@ -39,6 +39,11 @@ struct adapt_result {
  * not at all. */
 int adapt_fit(const struct set *s, const struct adapt_opt *o, const struct engine *e, const char *dir, bool force,
               struct adapt_result *out);
+
+/* The mean of the weights of n adapters of one design (weights NULL: equal; else interpolated by their shares), as a
+ * folder. Different designs are refused (ERR_MISMATCH, both named); of different models the result names none. */
+int adapt_average(const char *const *dirs, const double *weights, int n, const struct engine *e, const char *dir,
+                  bool force);
 
 /* ---- an adapter (adapter.c, predict.c) ---- */
 
@@ -65,6 +70,7 @@ struct predict_opt {
 struct predict_more {
     double *aleatoric, *epistemic, *log_variance, *fidelity;
     float *mean, *scale, *shape;
+    float *variance; /* [n, width] aleatoric and epistemic, by dimension; of networks */
 };
 /* scalar [n]: the uncertainty of each row, larger is less certain. Refuses (ERR_MISMATCH) a set of another model or
  * width. One pass over the rows, in blocks; the same for every block size, and for a seed. */

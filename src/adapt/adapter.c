@@ -95,6 +95,8 @@ void adapt_close(struct adapter **a)
 {
     if (!*a)
         return;
+    if ((*a)->d.method && (*a)->d.method->close)
+        (*a)->d.method->close(*a);
     params_free(&(*a)->params);
     struct arena *arena = (*a)->arena;
     *a = NULL;
@@ -193,7 +195,9 @@ static int read_design(const json_t *o, struct design *d, const char *where)
     TRY(json_field_int(o, "version", true, 1, 1, &version, where));
     TRY(json_field_str(o, "method", true, &method, where));
     TRY(json_field_str(o, "mean", true, &mean, where));
-    TRY_IN(method_find(method, &d->method), "reading %s", where);
+    d->method = &method_ensemble; /* no method of its own to fit */
+    if (strcmp(method, method_ensemble.name) != 0)
+        TRY_IN(method_find(method, &d->method), "reading %s", where);
     TRY_IN(mean_rule_find(mean, &d->mean), "reading %s", where);
     TRY(json_field_bool(o, "released", true, &d->released, where));
     TRY(json_field_int(o, "width", true, 1, limit_get(LIMIT_WIDTH), &d->width, where));

@@ -89,6 +89,7 @@ struct method {
     int (*sample)(struct adapter *a, const struct set *s, int side, int64_t row, int64_t n, const char *region,
                   uint64_t seed, float *out);
     int (*likelihood)(struct adapter *a, const struct set *s, int side, int64_t row, double *out);
+    void (*close)(struct adapter *a); /* what lies outside the arena */
     /* out [n,D], unit vectors: all rows of equal k and seed see the same weights. NULL: every row is drawn by itself
      * from what predict tells of it. */
     int (*draw)(struct adapter *a, const struct set *s, int side, const struct draw_at *at, float *out);
@@ -117,6 +118,11 @@ struct tensor *capsule_log_var(const struct adapter *a, struct tensor *raw);
 struct tensor *capsule_mask(struct tape *t, int64_t n, int64_t hidden, double p, uint64_t seed, uint32_t pass,
                             int64_t first_row);
 
+/* ensemble.c: several adapters of one method in one folder (adapter.json names them). */
+extern const struct method method_ensemble;
+int ensemble_fit(const struct set *s, const struct adapt_opt *o, const struct engine *e, const char *dir, bool force,
+                 struct adapt_result *out);
+
 /* adapter.c */
 /* w: files to take the weights from, or NULL. adapter_make is the three in one, for methods that plan nothing. */
 int adapter_new(struct adapter **a, const struct design *d, const struct engine *e);
@@ -139,7 +145,10 @@ struct split {
 int split_make(struct split *p, const struct set *s, const struct adapt_opt *o);
 void split_free(struct split *p);
 
-/* predict.c: sums over the passes of one number: the mean and its square, the variance and its square, 1/alpha, beta.
+/* predict.c: rows first .. first + n; scalar and more begin with the first of them. The set has been checked. */
+int predict_rows(struct adapter *a, const struct set *s, int side, int64_t first, int64_t n,
+                 const struct predict_opt *o, double *scalar, const struct predict_more *more);
+/* sums over the passes of one number: the mean and its square, the variance and its square, 1/alpha, beta.
  */
 struct pass_sums {
     double mean, mean2, var, var2, inverse, shape;

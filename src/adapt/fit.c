@@ -74,7 +74,11 @@ const struct opt adapt_options[] = {
      "with --train-rows: those that judge"},
     {"from", 0, OPT_STR, F(from), NULL, 0, 0, NULL, "FILE.safetensors",
      "start from these weights, ProbVLM's published names; with --epochs 0 they are taken as they are"},
+    {"ensemble", 0, OPT_INT, F(ensemble), "1", 1, 64, NULL, "N",
+     "members, each with a seed of its own from --seed on; they disagree where little is known"},
     {"seed", 's', OPT_INT, F(seed), "0", 0, 4294967295.0, NULL, "N", "of every random choice"},
+    {"split-seed", 0, OPT_INT, F(split_seed), "-1", -1, 4294967295.0, NULL, "N",
+     "of the pairs that judge, apart from the rest; -1: --seed"},
     {0},
 };
 #undef F
@@ -323,6 +327,8 @@ int adapt_fit(const struct set *s, const struct adapt_opt *o, const struct engin
     out->final_loss = out->validation = (double)NAN;
     out->best_epoch = -1;
     TRY(path_check_output(dir, force));
+    if (o->ensemble > 1)
+        return ensemble_fit(s, o, e, dir, force, out);
     int rc = prepare(&f, e);
     if (rc == 0)
         rc = train(&f, out);

@@ -125,7 +125,8 @@ static void variances(const struct predictor *p, int64_t i, double *aleatoric, d
     predict_variances(&s, p->passes, p->a->d.released, aleatoric, epistemic);
 }
 
-static void put_scalars(const struct predictor *p, int64_t row, int64_t n, double *scalar,
+/* at: where the block's first row goes */
+static void put_scalars(const struct predictor *p, int64_t at, int64_t n, double *scalar,
                         const struct predict_more *more)
 {
     int64_t d = p->a->d.width;
@@ -135,21 +136,24 @@ static void put_scalars(const struct predictor *p, int64_t row, int64_t n, doubl
         for (int64_t j = 0; j < d; j++) {
             double a, e;
             variances(p, i * d + j, &a, &e);
+            if (more->variance)
+                more->variance[(at + i) * d + j] = (float)((a + e) * p->a->d.unit);
             alea += a * unit;
             epi += e * unit;
             logs += log(fmax(a + e, 1e-300) * p->a->d.unit) / (double)d;
         }
-        scalar[row + i] = alea + epi;
+        scalar[at + i] = alea + epi;
         if (more->aleatoric)
-            more->aleatoric[row + i] = alea;
+            more->aleatoric[at + i] = alea;
         if (more->epistemic)
-            more->epistemic[row + i] = epi;
+            more->epistemic[at + i] = epi;
         if (more->log_variance)
-            more->log_variance[row + i] = logs;
+            more->log_variance[at + i] = logs;
     }
 }
 
-static void put_dimensions(const struct predictor *p, int64_t row, int64_t n, const struct predict_more *more)
+static void put_dimensions(const struct predictor *p, int64_t row, int64_t at0, int64_t n,
+                           const struct predict_more *more)
 {
     const struct adapter *a = p->a;
     int64_t d = a->d.width;
@@ -158,7 +162,7 @@ static void put_dimensions(const struct predictor *p, int64_t row, int64_t n, co
     for (int64_t i = 0; i < n; i++) {
         double dot = 0, mm = 0, zz = 0;
         for (int64_t j = 0; j < d; j++) {
-            int64_t k = i * d + j, at = (row + i) * d + j;
+            int64_t k = i * d + j, at = (at0 + i) * d + j;
             double mean = (p->first[k] + p->sum[SUM_MEAN][k] / m) / s + a->mean[p->side][j];
             double inverse = p->sum[SUM_INVERSE][k] / m;
             if (more->mean)
@@ -172,7 +176,7 @@ static void put_dimensions(const struct predictor *p, int64_t row, int64_t n, co
             zz += (double)z[k] * (double)z[k];
         }
         if (more->fidelity)
-            more->fidelity[row + i] = mm > 0 && zz > 0 ? dot / (sqrt(mm) * sqrt(zz)) : 0;
+            more->fidelity[at0 + i] = mm > 0 && zz > 0 ? dot / (sqrt(mm) * sqrt(zz)) : 0;
     }
 }
 
@@ -198,24 +202,29 @@ static int open_predictor(struct predictor *p, const struct predict_opt *o)
     return tape_open(&p->tape, p->a->engine, &(struct tape_opt){.record = false});
 }
 
-int adapt_predict(struct adapter *a, const struct set *s, int side, const struct predict_opt *o, double *scalar,
-                  const struct predict_more *more)
+int predict_rows(struct adapter *a, const struct set *s, int side, int64_t first, int64_t n,
+                 const struct predict_opt *o, double *scalar, const struct predict_more *more)
 {
     struct predictor p = {.a = a, .s = s, .side = side};
     const struct predict_more none = {0};
-    int64_t n = side == SIDE_TEXT ? s->text.n : s->image.n;
-    TRY(adapter_check_set(a, s, side, o->force));
-    TRY(vectors_check(s));
-    if (a->d.method->predict)
-        return a->d.method->predict(a, s, side, o, scalar, more ? more : &none);
+    if (a->d.method->predict) {
+        struct set part = *s;
+        struct set_side *rows = side == SIDE_TEXT ? &part.text : &part.image;
+        if (first > 0 || n < rows->n) { /* methods without draws that depend on the row's number */
+            rows->x += first * s->width;
+            rows->n = n;
+            rows->has_meta = false;
+        }
+        return a->d.method->predict(a, &part, side, o, scalar, more ? more : &none);
+    }
     int rc = open_predictor(&p, o);
-    for (int64_t row = 0; row < n && rc == 0; row += BLOCK) {
-        int64_t rows = n - row < BLOCK ? n - row : BLOCK;
-        rc = run_block(&p, row, rows);
+    for (int64_t at = 0; at < n && rc == 0; at += BLOCK) {
+        int64_t rows = n - at < BLOCK ? n - at : BLOCK;
+        rc = run_block(&p, first + at, rows);
         if (rc == 0)
-            put_scalars(&p, row, rows, scalar, more ? more : &none);
+            put_scalars(&p, at, rows, scalar, more ? more : &none);
         if (rc == 0 && more)
-            put_dimensions(&p, row, rows, more);
+            put_dimensions(&p, first + at, at, rows, more);
     }
     tape_close(&p.tape);
     mem_free(p.x);
@@ -223,4 +232,12 @@ int adapt_predict(struct adapter *a, const struct set *s, int side, const struct
     mem_free(p.ratio);
     mem_free(p.sum[0]);
     return rc;
+}
+
+int adapt_predict(struct adapter *a, const struct set *s, int side, const struct predict_opt *o, double *scalar,
+                  const struct predict_more *more)
+{
+    TRY(adapter_check_set(a, s, side, o->force));
+    TRY(vectors_check(s));
+    return predict_rows(a, s, side, 0, side == SIDE_TEXT ? s->text.n : s->image.n, o, scalar, more);
 }

@@ -64,7 +64,7 @@ static int choose(uint8_t *where, const struct set *s, const struct adapt_opt *o
     if (!o->train_rows && !o->split_column) {
         if (o->validation_rows)
             FAIL(ERR_USAGE, "option --validation-rows needs --train-rows, or nothing would be trained on");
-        return draw_share(where, s, o->validation_share, (uint64_t)o->seed);
+        return draw_share(where, s, o->validation_share, (uint64_t)(o->split_seed >= 0 ? o->split_seed : o->seed));
     }
     uint8_t *marks = mem_calloc((size_t)s->image.n + 1, 1);
     if (!marks)

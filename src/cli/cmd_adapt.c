@@ -2,10 +2,11 @@
 #include "cli/adapters.h"
 
 #include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 struct adapt_cmd {
-    const char *on, *out;
+    const char *on, *out, *average, *weights;
     bool force;
     struct set_opt set;
     struct engine_opt engine;
@@ -17,6 +18,9 @@ static const struct opt options[] = {
     SET_OPTIONS(struct adapt_cmd, set),
     PATH_OPTION("out", struct adapt_cmd, out, "ADAPTER",
                 "the folder to write: adapter.json, adapter.safetensors, run.jsonl"),
+    PATH_OPTION("average", struct adapt_cmd, average, "A,B[,C...]",
+                "instead of fitting: the mean of the weights of these adapters, of one design"),
+    PATH_OPTION("weights", struct adapt_cmd, weights, "X,Y[,Z...]", "average: their shares; equal when not given"),
     FORCE_OPTION(struct adapt_cmd, force),
     ENGINE_OPTIONS(struct adapt_cmd, engine),
     {0},
@@ -53,6 +57,55 @@ static int report(const struct cli *c, const struct adapt_cmd *o, const struct a
     return 0;
 }
 
+/* ---- the mean of several ---- */
+
+enum { MOST = 64 };
+
+/* The words of a list with commas. */
+static int split_list(struct arena *a, const char *name, const char *list, const char **words, int *n)
+{
+    char *copy = arena_strdup(a, list);
+    if (!copy)
+        return ERR_MEMORY;
+    *n = 0;
+    for (char *p = copy, *next; p; p = next) {
+        next = strchr(p, ',');
+        if (next)
+            *next++ = 0;
+        if (*n == MOST || !*p)
+            FAIL(ERR_USAGE, "option --%s: \"%.200s\" %s", name, list,
+                 *p ? "has more than 64 entries" : "has an empty entry");
+        words[(*n)++] = p;
+    }
+    return 0;
+}
+
+static int average(struct cli *c, const struct adapt_cmd *o, const struct engine *e)
+{
+    const char *dirs[MOST], *words[MOST];
+    double weights[MOST];
+    int n, n_weights = 0;
+    TRY(cli_words(c, 0, 0, ""));
+    if (o->on || o->set.images || o->set.texts || o->set.pairs)
+        FAIL(ERR_USAGE, "--average takes adapters, --on a set to learn from: give one of them");
+    TRY(split_list(c->arena, "average", o->average, dirs, &n));
+    if (o->weights)
+        TRY(split_list(c->arena, "weights", o->weights, words, &n_weights));
+    if (o->weights && n_weights != n)
+        FAIL(ERR_USAGE, "option --weights has %d numbers, expected %d, one for each adapter", n_weights, n);
+    for (int k = 0; k < n_weights; k++) {
+        char *end;
+        weights[k] = strtod(words[k], &end);
+        if (end == words[k] || *end)
+            FAIL(ERR_USAGE, "option --weights: \"%.40s\" is no number", words[k]);
+    }
+    TRY(adapt_average(dirs, o->weights ? weights : NULL, n, e, o->out, o->force));
+    if (c->json)
+        return cli_put_json(json_pack("{s:i, s:s}", "adapters", n, "out", o->out));
+    printf("mean of %d adapters: %s\n", n, o->out);
+    return 0;
+}
+
 static int run(struct cli *c)
 {
     const struct adapt_cmd *o = c->opt;
@@ -64,6 +117,10 @@ static int run(struct cli *c)
     TRY(cli_engine(&o->engine, &e, &low));
     if (low)
         FAIL(ERR_USAGE, "option --dtype is bf16: adapters are trained in f32");
+    if (o->average)
+        return average(c, o, e);
+    if (o->weights)
+        FAIL(ERR_USAGE, "option --weights belongs to --average");
     TRY(open_set(c, o, &s));
     int rc = adapt_fit(s, &o->adapt, e, o->out, o->force, &r);
     if (rc == 0)
@@ -75,9 +132,10 @@ static int run(struct cli *c)
 const struct command command_adapt = {
     .name = "adapt",
     .summary = "fit distributions in place of a set's vectors (ProbVLM, PFE, PCME, PCME++)",
-    .usage = "(--on SET | --images A.npy --texts B.npy [--pairs P.csv]) --out ADAPTER",
+    .usage = "(--on SET | --images A.npy --texts B.npy [--pairs P.csv] | --average A,B[,C...]) --out ADAPTER",
     .notes =
         "What the methods are, and what of the published code is repeated by --released: docs/methods/probvlm.md.\n"
+        "An ensemble is a folder of adapters and an adapter itself; so is the mean of several.\n"
         "Ctrl-C leaves nothing behind.\n",
     .example = "meridian adapt --on train-set --method probvlm --out adapter",
     .options = options,
