@@ -10,6 +10,7 @@ struct unc_cmd {
     const char *score, *split_column, *hit_column, *rows, *reference, *figure, *adapter;
     int64_t bootstrap, seed, bins;
     double temperature;
+    bool probit;
 };
 #define F(field) offsetof(struct unc_cmd, field)
 static const struct opt options[] = {
@@ -21,6 +22,8 @@ static const struct opt options[] = {
                 "in place of a split: every second row calibrates, the others are the reference"),
     PATH_OPTION("adapter", struct unc_cmd, adapter, "ADAPTER",
                 "also its uncertainty, as a score and in the combined ones (meridian adapt makes it)"),
+    {"probit", 0, OPT_BOOL, F(probit), NULL, 0, 0, NULL, NULL,
+     "with --adapter: also the softmax flattened by the cosines' variances, as adapter-entropy and adapter-max-p"},
     PATH_OPTION("hit-column", struct unc_cmd, hit_column, "NAME",
                 "column of the pictures: an answer of the same word is a hit; without it the pairs say"),
     PATH_OPTION("rows", struct unc_cmd, rows, "F.csv", "table with these columns, one line a picture, beside the set"),
@@ -42,7 +45,8 @@ struct job {
     struct table rows; /* of --rows */
     bool has_rows;
     const char **split, **label, **reference_label;
-    double *adapter[2], *held[2]; /* by row of each side, of the set and of the reference set */
+    double *adapter[2], *held[2];       /* by row of each side, of the set and of the reference set */
+    double *probit[2], *held_probit[2]; /* [2 n] entropies, then doubts */
     struct uncertainty_both both;
 };
 
@@ -125,6 +129,39 @@ static void add_help(struct str *b)
         str_add(b, "  %-14s  %s\n", uncertainty_name(i), uncertainty_text(i));
 }
 
+/* ---- the flattened softmax */
+
+static int64_t rows_of(const struct set *s, int side)
+{
+    return side == SIDE_TEXT ? s->text.n : s->image.n;
+}
+
+/* Of s among the items of the set that is measured. */
+static int probit_of(struct job *j, struct adapter *a, const struct set *s, double *out[2])
+{
+    const struct predict_opt opt = {.dropout = -1, .seed = (uint64_t)j->o->seed, .force = j->o->set.force};
+    for (int side = 0; side < 2; side++) {
+        size_t n = (size_t)rows_of(s, side);
+        out[side] = mem_calloc(n + 1, 2 * sizeof *out[side]);
+        if (!out[side])
+            return ERR_MEMORY;
+        if (rows_of(j->set, !side) > 0)
+            TRY(adapt_probit(a, s, j->set, side, &opt, out[side], out[side] + n));
+    }
+    return 0;
+}
+
+static int probit(struct job *j)
+{
+    struct adapter *a = NULL;
+    TRY(adapt_open(&a, j->o->adapter));
+    int rc = probit_of(j, a, j->set, j->probit);
+    if (rc == 0 && j->reference)
+        rc = probit_of(j, a, j->reference, j->held_probit);
+    adapt_close(&a);
+    return rc < 0 ? err_while(rc, "asking adapter \"%s\"", j->o->adapter) : 0;
+}
+
 /* ---- measuring and printing */
 
 static int measure(struct job *j)
@@ -132,18 +169,28 @@ static int measure(struct job *j)
     const struct unc_cmd *o = j->o;
     struct eval_opt opt = {
         .bootstrap = o->bootstrap > 0 ? o->bootstrap : -1, .seed = (uint64_t)o->seed, .bins_mass = o->bins};
-    struct uncertainty_extra extra = {.name = "adapter",
-                                      .text = "uncertainty of the adapter",
-                                      .u = {j->adapter[0], j->adapter[1]},
-                                      .held = {j->held[0], j->held[1]}};
+    struct uncertainty_extra extra[3] = {{.name = "adapter",
+                                          .text = "uncertainty of the adapter",
+                                          .u = {j->adapter[0], j->adapter[1]},
+                                          .held = {j->held[0], j->held[1]}},
+                                         {.name = "adapter-entropy", .text = "entropy of the adapter's softmax"},
+                                         {.name = "adapter-max-p", .text = "1 - the largest probability of it"}};
+    for (int side = 0; o->probit && side < 2; side++)
+        for (int k = 0; k < 2; k++) {
+            extra[1 + k].u[side] = j->probit[side] + k * rows_of(j->set, side);
+            if (j->reference)
+                extra[1 + k].held[side] = j->held_probit[side] + k * rows_of(j->reference, side);
+        }
     struct uncertainty_in in = {.set = j->set,
                                 .reference = j->reference,
                                 .split = j->split,
                                 .label = j->label,
                                 .reference_label = j->reference_label,
                                 .temperature = o->temperature,
-                                .extra = &extra,
-                                .n_extra = j->o->adapter != NULL};
+                                .extra = extra,
+                                .n_extra = !o->adapter ? 0
+                                           : o->probit ? 3
+                                                       : 1};
     j->both.list = o->score;
     j->both.hit_column = o->hit_column;
     return uncertainty_both_open(&j->both, &in, &opt);
@@ -253,6 +300,8 @@ static int work(struct cli *c, struct job *j)
         TRY(adapters_uncertainty(j->o->adapter, j->set, (uint64_t)j->o->seed, j->o->set.force, j->adapter));
     if (j->o->adapter && j->reference)
         TRY(adapters_uncertainty(j->o->adapter, j->reference, (uint64_t)j->o->seed, j->o->set.force, j->held));
+    if (j->o->probit)
+        TRY(probit(j));
     TRY(measure(j));
     if (j->o->figure)
         TRY(write_figures(j));
@@ -271,7 +320,11 @@ static int work(struct cli *c, struct job *j)
 static int run(struct cli *c)
 {
     struct job j = {.o = c->opt};
-    TRY(uncertainty_check_list(j.o->score, j.o->adapter ? "adapter" : NULL));
+    if (j.o->probit && !j.o->adapter)
+        FAIL(ERR_USAGE, "--probit is a softmax over an adapter's distributions: it needs --adapter");
+    TRY(uncertainty_check_list(j.o->score, j.o->probit    ? "adapter,adapter-entropy,adapter-max-p"
+                                           : j.o->adapter ? "adapter"
+                                                          : NULL));
     if (j.o->reference && j.o->split_column)
         FAIL(ERR_USAGE, "--reference and --split-column: expected one of them");
     TRY(cli_set(c, &j.o->set, &j.set));
@@ -280,6 +333,8 @@ static int run(struct cli *c)
     for (int way = 0; way < 2; way++) {
         mem_free(j.adapter[way]);
         mem_free(j.held[way]);
+        mem_free(j.probit[way]);
+        mem_free(j.held_probit[way]);
     }
     mem_free((void *)j.split);
     mem_free((void *)j.label);

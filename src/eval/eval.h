@@ -200,7 +200,7 @@ void uncertainty_both_close(struct uncertainty_both *b);
 bool uncertainty_both_asks(const struct uncertainty_both *b, int way, int k);
 bool uncertainty_both_has(const struct uncertainty_both *b, int way, int k);
 json_t *uncertainty_both_to_json(const struct uncertainty_both *b);
-/* ERR_USAGE names the word of a list that is no score; more: one more name, or NULL. */
+/* ERR_USAGE names the word of a list that is no score; more: further names with commas, or NULL. */
 int uncertainty_check_list(const char *list, const char *more);
 double uncertainty_recall(const struct uncertainty_scores *s); /* share of hits; NaN without queries */
 

@@ -19,15 +19,19 @@ bool uncertainty_both_has(const struct uncertainty_both *b, int way, int k)
 
 int uncertainty_check_list(const char *list, const char *more)
 {
-    const char *names[N_UNCERTAINTIES + 1];
+    const char *names[N_UNCERTAINTIES + UNCERTAINTY_EXTRA];
     int n = N_UNCERTAINTIES;
-    char word[64];
+    char word[64], others[UNCERTAINTY_EXTRA][64];
     if (!list || strcmp(list, "all") == 0)
         return 0;
     for (int i = 0; i < N_UNCERTAINTIES; i++)
         names[i] = uncertainty_name(i);
-    if (more)
-        names[n++] = more;
+    for (int k = 0; more && *more && k < UNCERTAINTY_EXTRA; k++) {
+        size_t length = strcspn(more, ",");
+        snprintf(others[k], sizeof others[k], "%.*s", (int)length, more);
+        names[n++] = others[k];
+        more += length + (more[length] == ',');
+    }
     for (const char *p = list; *p; p += strcspn(p, ","), p += *p == ',') {
         bool known = false;
         snprintf(word, sizeof word, "%.*s", (int)strcspn(p, ","), p);
