@@ -88,7 +88,7 @@ struct method {
     int (*look)(struct adapter *a, const struct set *s, int side, int64_t row, struct item *it);
     int (*sample)(struct adapter *a, const struct set *s, int side, int64_t row, int64_t n, const char *region,
                   uint64_t seed, float *out);
-    int (*likelihood)(struct adapter *a, const struct set *s, int side, int64_t row, double *out);
+    int (*likelihood)(struct adapter *a, const struct set *s, int side, int64_t row, int of, double *out);
     void (*close)(struct adapter *a); /* what lies outside the arena */
     /* out [n,D], unit vectors: all rows of equal k and seed see the same weights. NULL: every row is drawn by itself
      * from what predict tells of it. */

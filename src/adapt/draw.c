@@ -104,20 +104,20 @@ int adapt_sample(struct adapter *a, const struct set *s, int side, int64_t row, 
     return rc;
 }
 
-int adapt_likelihood(struct adapter *a, const struct set *s, int side, int64_t row, double *out)
+int adapt_likelihood(struct adapter *a, const struct set *s, int side, int64_t row, int of, double *out)
 {
     struct item it = {0};
-    int64_t d = a->d.width, n = rows_of(s, !side);
-    const float *rows = side == SIDE_TEXT ? s->image.x : s->text.x;
+    int64_t d = a->d.width, n = rows_of(s, of);
+    const float *rows = of == SIDE_TEXT ? s->text.x : s->image.x;
     double shift = 0.5 * log(a->d.unit); /* a density of vectors of mean square 1/D, told per number of mean square 1 */
     bool wide = a->engine->real == DT_F64;
     if (a->d.method->likelihood)
-        return a->d.method->likelihood(a, s, side, row, out);
+        return a->d.method->likelihood(a, s, side, row, of, out);
     void *x = mem_calloc((size_t)d, sizeof(double));
     int rc = x ? look(&it, a, s, side, row) : ERR_MEMORY;
     for (int64_t i = 0; i < n && rc == 0; i++) {
         double sum = 0;
-        vectors_put(a, !side, rows + i * d, x, 0);
+        vectors_put(a, of, rows + i * d, x, 0);
         for (int64_t j = 0; j < d; j++)
             sum +=
                 ggd_log_density(wide ? ((double *)x)[j] : (double)((float *)x)[j], it.mean[j], it.alpha[j], it.beta[j]);

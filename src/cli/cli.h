@@ -162,6 +162,10 @@ void cli_list_data(struct str *b);
 void cli_path_base(const struct dataset *d, char *out, size_t n);
 /* The same for a set: `given` if not NULL, the emoji world's folder, or field path_base of set.json; NULL: unknown. */
 const char *cli_set_base(const struct set *s, const char *given, char *out, size_t n);
+/* A figure beside a command's other output: FILE.svg and FILE.tsv (figure_files.c). Check before the work. */
+int cli_check_figure(const char *path, bool force);
+int cli_put_figure(int (*draw)(const struct fig_in *in, struct str *svg, struct str *tsv), const struct fig_in *in,
+                   const char *path);
 /* What names a row of a set: the picture's path, the text's caption, or the id; `none` when no table says. */
 const char *cli_row_name(const struct set *s, bool text, int64_t row, const char *none);
 /* Whether a word stands in a list with commas. */

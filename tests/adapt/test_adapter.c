@@ -324,7 +324,7 @@ static void whole_life(struct made *m, const char *what, const char *method, boo
         for (int64_t i = 0; i < 2 * n; i++)
             if (!isfinite(u[i]))
                 fail_msg("%s, %s: uncertainty %g", what, method, u[i]);
-        assert_int_equal(adapt_likelihood(a, &m->s, side, 0, u), 0);
+        assert_int_equal(adapt_likelihood(a, &m->s, side, 0, !side, u), 0);
         for (int64_t i = 0; i < n; i++)
             if (!isfinite(u[i]))
                 fail_msg("%s, %s: log-likelihood %g", what, method, u[i]);
@@ -398,7 +398,7 @@ static void draws(void **state UNUSED)
     /* an item's own text is among the likeliest, on average far before the middle */
     int64_t before = 0;
     for (int row = 0; row < N; row++) {
-        assert_int_equal(adapt_likelihood(a, &m.s, SIDE_IMAGE, row, l), 0);
+        assert_int_equal(adapt_likelihood(a, &m.s, SIDE_IMAGE, row, SIDE_TEXT, l), 0);
         for (int i = 0; i < N; i++)
             before += l[i] > l[row];
     }
@@ -409,7 +409,7 @@ static void draws(void **state UNUSED)
     double norm = sqrt(space_dot(m.x, m.x, D));
     for (int j = 0; j < D; j++)
         assert_true(fabs((double)mean[j] - (double)m.x[j] / norm) < 1e-5);
-    assert_int_equal(adapt_likelihood(a, &m.s, SIDE_IMAGE, N, l), ERR_USAGE);
+    assert_int_equal(adapt_likelihood(a, &m.s, SIDE_IMAGE, N, SIDE_TEXT, l), ERR_USAGE);
     adapt_close(&a);
     mem_free(x);
     drop(&m);

@@ -38,7 +38,12 @@ absent c.csv
 must predict a set1 --out c.csv --arrays arrays --force -q
 must sample a set1 --row 2 -n 3 --region near --out near.npy
 say "$(wc -l <.out | tr -d ' ') draws"
-must likelihood a set1 --row 2 --out l.csv --json
+must sample a set1 --row 2 -n 5 --out strip.npy --strip strip.svg -q
+grep -q "draws in the tail" strip.svg || fail "the strip does not say which draws it shows"
+m sample a set1 --row 2 -n 5 --out strip2.npy --strip strip.svg
+absent strip2.npy
+must likelihood a set1 --row 2 --out l.csv --figure l.svg --json
+grep -q "other pictures" l.tsv && grep -q "^own" l.tsv || fail "the histogram's table has not both sides and the own item"
 grep -q '"before_own":' .out || fail "no rank of the own item"
 say "$(wc -l <l.csv | tr -d ' ') lines"
 m sample a set1 --row 99 --out far.npy
