@@ -125,6 +125,34 @@ void outlines_panel(struct fig *f, const char *title, const char *axis, const st
                     const struct outline_range *r);
 void outlines_tsv(struct fig *f, const struct outline *k, int n, const struct outline_range *r);
 
+/* ---- lines with bands (bands.c); struct band_line is in view.h ---- */
+
+struct band_panel {
+    const char *title, *x_label;
+    bool percent;      /* y is a rate */
+    bool whole, share; /* x counts things, or is a share */
+    int n_lines;
+    const struct band_line *line;
+};
+void bands_panel(struct fig *f, const struct band_panel *in); /* draws a panel */
+void bands_tsv(struct fig *f, const struct band_panel *in);   /* lines: title, line, x, value, low, high */
+
+/* ---- histograms on one axis (outlines.c); all of one range of values and number of bins ---- */
+
+struct outline {
+    const char *name, *colour, *dash;
+    const struct histogram *h;
+    struct interval mean;
+};
+struct outline_range { /* what of them is in use: bins first to last, `merge` of them drawn as one */
+    int first, last, merge;
+    double lo, hi;
+};
+bool outlines_range(const struct outline *k, int n, struct outline_range *r); /* false: nothing to draw */
+void outlines_panel(struct fig *f, const char *title, const char *axis, const struct outline *k, int n,
+                    const struct outline_range *r);
+void outlines_tsv(struct fig *f, const struct outline *k, int n, const struct outline_range *r);
+
 /* ---- what is known about the set (ctx.c)
  * ------------------------------------------------------------------------------------------ */
 

@@ -42,6 +42,22 @@ struct fig_draws {
     const struct hit *hits[2]; /* [n] */
 };
 
+/* Lines with bands (bands.c). */
+#define BAND_LINES 12 /* more are not drawn */
+struct band_line {
+    const char *name;
+    int n;
+    const double *x;
+    const struct interval *y; /* [n] without low and high there is no band */
+};
+/* Active learning (fig_active.c): recall against the labelled pairs, a line a strategy, and what each gains. */
+struct fig_active {
+    int n, n_seeds;
+    const struct band_line *line; /* [n] line 0: the strategy that the others are measured by */
+    const struct interval *gain;  /* [n] paired difference of the mean height of the curve; [0] is not looked at */
+    double all;                   /* recall with every pair of the pool labelled; NaN: unknown */
+};
+
 /* What a figure may look at. geometry and retrieval may be NULL for figures that do not need them (figure_needs). */
 struct fig_in {
     const struct set *set;
@@ -55,6 +71,7 @@ struct fig_in {
     const struct fig_likelihood *likelihood;
     const struct fig_draws *draws;
     const struct match_report *match[2]; /* [2] each, every hit and first hits of both directions; or NULL */
+    const struct fig_active *active;
 };
 
 /* FIG_DOUBT: fig_in.doubt may stand in for the measures of retrieval. */
@@ -77,6 +94,9 @@ int figure_match_svg(const struct fig_in *in, struct str *svg, struct str *tsv);
 /* The figures of one item's distribution: in->likelihood; in->draws. They are not among those by name. */
 int figure_likelihood_svg(const struct fig_in *in, struct str *svg, struct str *tsv);
 int figure_draws_svg(const struct fig_in *in, struct str *svg, struct str *tsv);
+
+/* The figure of an active learning simulation: in->active, and in->set for the stamp. It is not among those by name. */
+int figure_active_svg(const struct fig_in *in, struct str *svg, struct str *tsv);
 
 /* ---- report (report.c)
  * ------------------------------------------------------------------------------------------------------ */
