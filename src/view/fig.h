@@ -137,22 +137,6 @@ struct band_panel {
 void bands_panel(struct fig *f, const struct band_panel *in); /* draws a panel */
 void bands_tsv(struct fig *f, const struct band_panel *in);   /* lines: title, line, x, value, low, high */
 
-/* ---- histograms on one axis (outlines.c); all of one range of values and number of bins ---- */
-
-struct outline {
-    const char *name, *colour, *dash;
-    const struct histogram *h;
-    struct interval mean;
-};
-struct outline_range { /* what of them is in use: bins first to last, `merge` of them drawn as one */
-    int first, last, merge;
-    double lo, hi;
-};
-bool outlines_range(const struct outline *k, int n, struct outline_range *r); /* false: nothing to draw */
-void outlines_panel(struct fig *f, const char *title, const char *axis, const struct outline *k, int n,
-                    const struct outline_range *r);
-void outlines_tsv(struct fig *f, const struct outline *k, int n, const struct outline_range *r);
-
 /* ---- what is known about the set (ctx.c)
  * ------------------------------------------------------------------------------------------ */
 
