@@ -245,9 +245,9 @@ int ensemble_fit(const struct set *s, const struct adapt_opt *o, const struct en
 
 /* A block of rows, [BLOCK,D] each but for the first line. */
 struct mixture {
-    double *scalar, *aleatoric, *epistemic, *sum_a, *sum_e; /* [BLOCK] */
-    float *mean, *scale, *shape, *variance;                 /* of one member */
-    float *start;                                           /* the first member's mean: differences lose no digits */
+    double *scalar, *aleatoric, *epistemic, *fidelity, *sum_a, *sum_e, *sum_f; /* [BLOCK] */
+    float *mean, *scale, *shape, *variance;                                    /* of one member */
+    float *start; /* the first member's mean: differences lose no digits */
     double *dev, *dev2, *inverse, *sum_shape, *sum_v;
     void *slab[3];
 };
@@ -255,16 +255,17 @@ struct mixture {
 static int open_mixture(struct mixture *m, int64_t width)
 {
     size_t n = (size_t)BLOCK * (size_t)width;
-    double *row = m->slab[0] = mem_calloc(BLOCK, 5 * sizeof(double));
+    double *row = m->slab[0] = mem_calloc(BLOCK, 7 * sizeof(double));
     float *f = m->slab[1] = mem_calloc(n, 5 * sizeof(float));
     double *d = m->slab[2] = mem_calloc(n, 5 * sizeof(double));
     if (!row || !f || !d)
         return ERR_MEMORY;
-    double **const rows[] = {&m->scalar, &m->aleatoric, &m->epistemic, &m->sum_a, &m->sum_e};
+    double **const rows[] = {&m->scalar, &m->aleatoric, &m->epistemic, &m->fidelity, &m->sum_a, &m->sum_e, &m->sum_f};
     float **const floats[] = {&m->mean, &m->scale, &m->shape, &m->variance, &m->start};
     double **const doubles[] = {&m->dev, &m->dev2, &m->inverse, &m->sum_shape, &m->sum_v};
-    for (size_t k = 0; k < 5; k++) {
+    for (size_t k = 0; k < ARRAY_LEN(rows); k++)
         *rows[k] = row + k * BLOCK;
+    for (size_t k = 0; k < 5; k++) {
         *floats[k] = f + k * n;
         *doubles[k] = d + k * n;
     }
@@ -283,11 +284,12 @@ static int add_members(struct mixture *m, const struct own *p, const struct set 
 {
     int64_t d = p->member[0]->d.width;
     bool network = p->member[0]->d.method->heads != NULL;
-    memset(m->sum_a, 0, 2 * BLOCK * sizeof(double));
+    memset(m->sum_a, 0, 3 * BLOCK * sizeof(double)); /* sum_e and sum_f lie behind it */
     memset(m->dev, 0, 5 * (size_t)BLOCK * (size_t)d * sizeof(double));
     for (int k = 0; k < p->n; k++) {
         struct predict_more more = {.aleatoric = m->aleatoric,
                                     .epistemic = m->epistemic,
+                                    .fidelity = m->fidelity,
                                     .mean = k ? m->mean : m->start,
                                     .scale = m->scale,
                                     .shape = m->shape,
@@ -296,6 +298,7 @@ static int add_members(struct mixture *m, const struct own *p, const struct set 
         for (int64_t i = 0; i < n; i++) {
             m->sum_a[i] += m->aleatoric[i];
             m->sum_e[i] += m->epistemic[i];
+            m->sum_f[i] += m->fidelity[i];
         }
         for (int64_t i = 0; i < n * d; i++) {
             double dev = k ? (double)m->mean[i] - (double)m->start[i] : 0;
@@ -309,7 +312,8 @@ static int add_members(struct mixture *m, const struct own *p, const struct set 
     return 0;
 }
 
-/* One row of the block into place `at`. unit: what a variance of unit vectors is in the adapter's. */
+/* One row of the block into place `at`. unit: what a variance of unit vectors is in the adapter's. z: the vector, or
+ * NULL where the mean is of another kind (a picture's direction for a text): then the members say how near it is. */
 static void put_row(const struct mixture *m, const float *z, int64_t d, double n, double unit, int64_t i, int64_t at,
                     double *scalar, const struct predict_more *more)
 {
@@ -320,9 +324,9 @@ static void put_row(const struct mixture *m, const float *z, int64_t d, double n
         double mean = (double)m->start[k] + shift;
         between += apart / (double)d;
         logs += log(fmax(m->sum_v[k] / n + apart, 1e-300)) / (double)d;
-        dot += mean * (double)z[j];
+        dot += z ? mean * (double)z[j] : 0;
         mm += mean * mean;
-        zz += (double)z[j] * (double)z[j];
+        zz += z ? (double)z[j] * (double)z[j] : 0;
         if (more->mean)
             more->mean[to] = (float)mean;
         if (more->scale)
@@ -341,7 +345,7 @@ static void put_row(const struct mixture *m, const float *z, int64_t d, double n
     if (more->log_variance)
         more->log_variance[at] = logs;
     if (more->fidelity)
-        more->fidelity[at] = mm > 0 && zz > 0 ? dot / (sqrt(mm) * sqrt(zz)) : 0;
+        more->fidelity[at] = !z ? m->sum_f[i] / n : mm > 0 && zz > 0 ? dot / (sqrt(mm) * sqrt(zz)) : 0;
 }
 
 static int predict(struct adapter *a, const struct set *s, int side, const struct predict_opt *o, double *scalar,
@@ -351,14 +355,15 @@ static int predict(struct adapter *a, const struct set *s, int side, const struc
     const struct set_side *rows = side == SIDE_TEXT ? &s->text : &s->image;
     int64_t d = a->d.width;
     double scale = side == SIDE_TEXT ? a->d.text_scale : a->d.image_scale;
-    double unit = p->member[0]->d.method->heads ? scale * scale * a->d.unit : 1;
+    bool network = p->member[0]->d.method->heads != NULL;
+    double unit = network ? scale * scale * a->d.unit : 1;
     struct mixture m = {0};
     int rc = open_mixture(&m, d);
     for (int64_t at = 0; at < rows->n && rc == 0; at += BLOCK) {
         int64_t n = rows->n - at < BLOCK ? rows->n - at : BLOCK;
         rc = add_members(&m, p, s, side, at, n, o);
         for (int64_t i = 0; i < n && rc == 0; i++)
-            put_row(&m, rows->x + (at + i) * d, d, p->n, unit, i, at + i, scalar, more);
+            put_row(&m, network ? rows->x + (at + i) * d : NULL, d, p->n, unit, i, at + i, scalar, more);
     }
     close_mixture(&m);
     return rc;

@@ -189,6 +189,37 @@ static void mixture_of_members(void **state UNUSED)
     }
 }
 
+/* Directions of texts: no distribution of pictures, and members that disagree about the direction. */
+static void mixture_of_directions(void **state UNUSED)
+{
+    struct adapt_opt o = options("asymvlm", 2);
+    struct adapt_result r;
+    struct adapter *a;
+    struct predict_opt p = {.dropout = -1};
+    char dir[700];
+    static double u[N], e[N], f[N], single[2][N], near_it[2][N];
+    o.mean = "residual";
+    if (adapt_fit(&m.s, &o, engine, at("asym"), true, &r) < 0 || adapt_open_on(&a, at("asym"), engine) < 0)
+        fail_msg("%s", err_text());
+    assert_false(adapt_covers(a, SIDE_IMAGE));
+    assert_true(adapt_predict(a, &m.s, SIDE_IMAGE, &p, u, NULL) < 0);
+    assert_int_equal(adapt_predict(a, &m.s, SIDE_TEXT, &p, u, &(struct predict_more){.epistemic = e, .fidelity = f}),
+                     0);
+    adapt_close(&a);
+    for (int k = 0; k < 2; k++) {
+        snprintf(dir, sizeof dir, "%s/members/%d", at("asym"), k);
+        assert_int_equal(adapt_open_on(&a, dir, engine), 0);
+        assert_int_equal(
+            adapt_predict(a, &m.s, SIDE_TEXT, &p, single[k], &(struct predict_more){.fidelity = near_it[k]}), 0);
+        adapt_close(&a);
+    }
+    for (int i = 0; i < N; i++) {
+        near(u[i] - e[i], (single[0][i] + single[1][i]) / 2, 1e-9);
+        near(f[i], (near_it[0][i] + near_it[1][i]) / 2, 1e-9);
+        assert_true(e[i] > 0);
+    }
+}
+
 /* A member is the adapter that its own seed gives, with the judges of the first. */
 static void members_are_adapters(void **state UNUSED)
 {
@@ -457,11 +488,11 @@ static void other_designs_are_not(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(mixture_of_members),    cmocka_unit_test(members_are_adapters),
-        cmocka_unit_test(disagrees_far_away),    cmocka_unit_test(draws_and_densities),
-        cmocka_unit_test(refuses_to_fit),        cmocka_unit_test(refuses_bad_folders),
-        cmocka_unit_test(memory_runs_out),       cmocka_unit_test(weights_are_averaged),
-        cmocka_unit_test(other_designs_are_not),
+        cmocka_unit_test(mixture_of_members),   cmocka_unit_test(mixture_of_directions),
+        cmocka_unit_test(members_are_adapters), cmocka_unit_test(disagrees_far_away),
+        cmocka_unit_test(draws_and_densities),  cmocka_unit_test(refuses_to_fit),
+        cmocka_unit_test(refuses_bad_folders),  cmocka_unit_test(memory_runs_out),
+        cmocka_unit_test(weights_are_averaged), cmocka_unit_test(other_designs_are_not),
     };
     fill();
     log_level(LOG_ERROR);
