@@ -6,9 +6,10 @@
 #include <string.h>
 
 struct encode_opt {
-    const char *model, *data, *out, *split, *dtype_out, *shard;
+    const char *model, *data, *out, *split, *dtype_out, *shard, *mask_region, *mask_with;
     struct opt_list images, texts;
-    int64_t batch, loaders, shard_rows, memory, image_size;
+    int64_t batch, loaders, shard_rows, memory, image_size, seed;
+    double mask_pictures, mask_words;
     bool force, resume, features;
     struct dataset_opt which;
     struct engine_opt engine;
@@ -29,6 +30,13 @@ static const struct opt options[] = {
     {"loader-threads", 0, OPT_INT, F(loaders), "1", 1, 64, NULL, "N", "threads that decode pictures"},
     {"dtype-out", 0, OPT_CHOICE, F(dtype_out), "float32", 0, 0, "float32|float16", NULL,
      "number format of the vectors"},
+    {"mask-pictures", 0, OPT_REAL, F(mask_pictures), "0", 0, 1, NULL, "X",
+     "hide that share of every picture, in squares of its mean colour (docs/methods/masking.md)"},
+    {"mask-words", 0, OPT_REAL, F(mask_words), "0", 0, 1, NULL, "X", "leave out that share of every caption's words"},
+    {"mask-region", 0, OPT_CHOICE, F(mask_region), "random", 0, 0, "random|centre", NULL,
+     "squares anywhere, or from the middle outwards"},
+    PATH_OPTION("mask-with", struct encode_opt, mask_with, "WORD", "write masked words as this, in place of nothing"),
+    {"seed", 's', OPT_INT, F(seed), "0", 0, 4294967295.0, NULL, "N", "of the masks"},
     {"features", 0, OPT_BOOL, F(features), NULL, 0, 0, NULL, NULL,
      "also write the activations before the projections (adapt --method bayesvlm needs them)"},
     {"shard-rows", 0, OPT_INT, F(shard_rows), "8192", 1, 100000000, NULL, "N",
@@ -295,6 +303,12 @@ static int encode_data(struct cli *c, const struct encode_opt *o, struct model *
     }
     TRY(cli_dataset(&d, o->data, o->split, NULL, &which));
     log_info("%s", d->description);
+    const struct mask_opt mask = {.pictures = o->mask_pictures,
+                                  .words = o->mask_words,
+                                  .centre = !strcmp(o->mask_region, "centre"),
+                                  .with = o->mask_with,
+                                  .seed = (uint64_t)o->seed};
+    int rc = encode_protocol(&d, &which, &mask, protocol, sizeof protocol);
     struct str line = {0};
     struct encode_job job = {.m = m,
                              .d = d,
@@ -309,8 +323,8 @@ static int encode_data(struct cli *c, const struct encode_opt *o, struct model *
                              .resume = o->resume,
                              .low = low,
                              .features = o->features};
-    snprintf(protocol, sizeof protocol, "split %s, captions %s", o->split ? o->split : "all", o->which.captions);
-    int rc = read_part(o->shard, &job.part, &job.n_parts);
+    if (rc == 0)
+        rc = read_part(o->shard, &job.part, &job.n_parts);
     if (rc == 0)
         rc = cli_command_line(c, &line, NULL);
     job.command = line.s;
@@ -331,6 +345,8 @@ static int run(struct cli *c)
     bool low, words = o->images.n > 0 || o->texts.n > 0;
     TRY(cli_words(c, 0, 0, ""));
     TRY(cli_need(c, o->model, "--model"));
+    if ((words || (o->data && str_starts(o->data, "tensors:"))) && (o->mask_pictures > 0 || o->mask_words > 0))
+        FAIL(ERR_USAGE, "--mask-pictures and --mask-words mask a dataset: give --data KIND:WHERE");
     if (o->features && (words || (o->data && str_starts(o->data, "tensors:"))))
         FAIL(ERR_USAGE, "--features writes into a set: it needs --data with a dataset, and --out");
     if (words && (o->data || o->out))

@@ -139,7 +139,11 @@ static int64_t rows_of(const struct set *s, int side)
 /* Of s among the items of the set that is measured. */
 static int probit_of(struct job *j, struct adapter *a, const struct set *s, double *out[2])
 {
-    const struct predict_opt opt = {.dropout = -1, .seed = (uint64_t)j->o->seed, .force = j->o->set.force};
+    char base[2048];
+    const struct predict_opt opt = {.dropout = -1,
+                                    .seed = (uint64_t)j->o->seed,
+                                    .force = j->o->set.force,
+                                    .path_base = cli_set_base(s, NULL, base, sizeof base)};
     for (int side = 0; side < 2; side++) {
         size_t n = (size_t)rows_of(s, side);
         out[side] = mem_calloc(n + 1, 2 * sizeof *out[side]);

@@ -79,7 +79,7 @@ int encode_plan_agree(const json_t *old, const json_t *now, const char *path)
         if (before && json_equal(before, v))
             continue;
         str_add(&b, "%s%s = ", b.n ? ", and " : "", key);
-        add_value(&b, before);
+        add_value(&b, before || !json_is_boolean(v) ? before : json_false()); /* a switch is named when it is on */
         str_add(&b, " (this command says ");
         add_value(&b, v);
         str_add_c(&b, ')');

@@ -317,10 +317,19 @@ static json_t *extra_fields(const struct encoder *e, const struct assembly *a)
     char base[2048];
     const struct dataset *d = e->job->d;
     cli_path_base(d, base, sizeof base);
-    return json_pack("{s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:O}", "data_fingerprint", d->fingerprint, "n_failed",
-                     (json_int_t)a->got.n_failed, "n_refused", (json_int_t)d->n_refused, "n_truncated",
-                     (json_int_t)a->got.n_truncated, "made_by", "meridian " MERIDIAN_VERSION, "numbers",
-                     e->job->low ? "bf16" : "f32", "path_base", base, "encoding", e->plan);
+    json_t *o = json_pack("{s:s, s:I, s:I, s:I, s:s, s:s, s:s, s:O}", "data_fingerprint", d->fingerprint, "n_failed",
+                          (json_int_t)a->got.n_failed, "n_refused", (json_int_t)d->n_refused, "n_truncated",
+                          (json_int_t)a->got.n_truncated, "made_by", "meridian " MERIDIAN_VERSION, "numbers",
+                          e->job->low ? "bf16" : "f32", "path_base", base, "encoding", e->plan);
+    const struct model *m = e->job->m;
+    double bias;
+    if (!o || !m->logit_bias)
+        return o;
+    if (dtype_convert(DT_F64, &bias, m->params.real, m->logit_bias->data, 1) == 0 &&
+        json_object_set_new(o, "logit_bias", json_real(bias)) == 0)
+        return o;
+    json_decref(o);
+    return NULL;
 }
 
 static int commit(struct encoder *e, struct assembly *a)
@@ -424,6 +433,18 @@ static int assemble(struct encoder *e, struct encode_result *r)
     str_free(&a.failed);
     workdir_abort(e->work);
     return rc;
+}
+
+int encode_protocol(struct dataset **d, const struct dataset_opt *which, const struct mask_opt *mask, char *protocol,
+                    size_t n)
+{
+    snprintf(protocol, n, "split %s, captions %s", which->split ? which->split : "all", which->captions);
+    if (!mask || !(mask->pictures > 0 || mask->words > 0))
+        return 0;
+    size_t used = strlen(protocol);
+    snprintf(protocol + used, n - used, ", masked: pictures %g (%s), words %g, seed %llu", mask->pictures,
+             mask->centre ? "centre" : "random", mask->words, (unsigned long long)mask->seed);
+    return dataset_mask(d, mask);
 }
 
 /* ---- the whole

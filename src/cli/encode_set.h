@@ -25,6 +25,10 @@ struct encode_result {
  * in OUT/failed.tsv. Finished shards lie in OUT.partial until the set appears, whole; the same call goes on with them
  * after a kill, and the set's bytes are those of an undisturbed run. */
 int encode_set(const struct encode_job *job, struct encode_result *out);
+/* Masks the data where mask hides something (NULL: nothing), rows staying what they are, so that the set lies beside that
+ * of the whole pictures row by row; and says in protocol what is encoded. */
+int encode_protocol(struct dataset **d, const struct dataset_opt *which, const struct mask_opt *mask, char *protocol,
+                    size_t n);
 /* There is unfinished work for this output, so that an output that exists may be ours. */
 bool encode_set_begun(const char *out);
 
