@@ -24,6 +24,7 @@ struct eval_opt {
     uint64_t seed;
     double temperature;            /* tau of the softmax in calibration; 0: 1 / logit_scale of the set, or 0.01 */
     int64_t bins_width, bins_mass; /* 0 = 15 and 10 */
+    bool no_fit;                   /* retrieval: no temperature is fitted; its two fields are NaN */
 };
 
 /* ---- retrieval (m_retrieval.c, m_calibration.c) --------------------------------------------------------------- */

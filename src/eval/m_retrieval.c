@@ -433,7 +433,10 @@ int eval_retrieval(const struct set *s, int direction, const struct eval_opt *op
         goto out;
     }
     r.n_fit = p.fit.filled;
-    rc = fit_temperature(&p.fit, r.n_bins_width, bootstrap_resamples(opt), seed, &r.fitted_temperature, &r.ece_fitted);
+    r.fitted_temperature = r.ece_fitted = (struct interval){NAN, NAN, NAN};
+    if (!opt || !opt->no_fit)
+        rc = fit_temperature(&p.fit, r.n_bins_width, bootstrap_resamples(opt), seed, &r.fitted_temperature,
+                             &r.ece_fitted);
     if (rc == 0)
         rc = summarise(&r, p.correct, bootstrap_resamples(opt), seed);
 out:

@@ -250,6 +250,12 @@ static int one_step(struct fitting *f, const int64_t *order, int64_t epoch, int6
     return 0;
 }
 
+static bool is_judged(const struct fitting *f, int64_t epoch, int64_t step)
+{
+    const int64_t every = f->job->judge_every > 0 ? f->job->judge_every : 1;
+    return epoch < 0 || (epoch + 1) % every == 0 || step >= f->total;
+}
+
 /* The judge's word, the best weights, a line of the log. */
 static int end_epoch(struct fitting *f, int64_t epoch, int64_t step, double loss, struct train_result *out)
 {
@@ -258,7 +264,7 @@ static int end_epoch(struct fitting *f, int64_t epoch, int64_t step, double loss
     json_t *event = json_pack("{s:s, s:I, s:I, s:o}", "event", "epoch", "epoch", (json_int_t)epoch, "step",
                               (json_int_t)step, "loss", json_number(loss));
     int rc = event ? 0 : err_set(ERR_MEMORY, "no memory for a progress event");
-    if (rc == 0 && f->job->judge)
+    if (rc == 0 && f->job->judge && is_judged(f, epoch, step))
         rc = f->job->judge(f->job->ctx, f->h, epoch, event, &score);
     if (rc == 0 && f->job->log) {
         rc = str_add_json(f->job->log, event, JSON_REAL_PRECISION(9));

@@ -121,7 +121,8 @@ struct head_job {
     /* After each epoch, and before the first (epoch -1), as in train_job; or NULL. */
     int (*judge)(void *ctx, const struct head *h, int64_t epoch, json_t *event, double *score);
     void *ctx;
-    struct str *log; /* a JSON line an epoch, appended; or NULL */
+    int64_t judge_every; /* epochs; the last is judged in any case. 0: 1 */
+    struct str *log;     /* a JSON line an epoch, appended; or NULL */
     bool quiet;      /* no progress bar */
 };
 /* best_epoch -1: the weights that it began with. Repeats to the bit. */
