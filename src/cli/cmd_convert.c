@@ -1,19 +1,20 @@
 /* cli/cmd_convert.c: the same numbers in another layout: models between HuggingFace, open_clip and OpenAI, sets between
  * our folder and clip-retrieval's. What would be lost or changed (half precision, a layout that a family lacks) is said
  * or refused; a model is opened again from what was written, and its vectors must be the same. */
-#include "cli/cli.h"
+#include "cli/train_heads.h"
 
 #include <math.h>
 #include <string.h>
 
 struct convert_opt {
-    const char *to, *out, *dtype;
+    const char *to, *out, *dtype, *head;
     bool force;
 };
 static const struct opt options[] = {
     {"to", 0, OPT_CHOICE, offsetof(struct convert_opt, to), NULL, 0, 0, "hf|open_clip|openai|set|clip-retrieval", NULL,
      "layout to write: of models hf, open_clip, openai; of sets set, clip-retrieval"},
     PATH_OPTION("out", struct convert_opt, out, "DIR", "the folder to write"),
+    PATH_OPTION("head", struct convert_opt, head, "RUN", "map the set's vectors through the heads of this run first"),
     {"dtype-out", 0, OPT_CHOICE, offsetof(struct convert_opt, dtype), "float32", 0, 0, "float32|float16|bfloat16", NULL,
      "number format of the weights or vectors"},
     FORCE_OPTION(struct convert_opt, force),
@@ -88,6 +89,23 @@ static int convert_model(struct cli *c, const char *from)
     return rc;
 }
 
+static int write_set(const struct convert_opt *o, const struct set *s)
+{
+    return !strcmp(o->to, "set") ? set_write(s, o->out, o->dtype, o->force)
+                                 : set_write_clip_retrieval(s, o->out, o->dtype, o->force);
+}
+
+static int write_mapped(const struct convert_opt *o, const struct set *s)
+{
+    const struct engine *e;
+    struct set mapped;
+    TRY(engine_open(&e, NULL, 0));
+    TRY(train_heads_map(&mapped, o->head, s, e));
+    int rc = write_set(o, &mapped);
+    head_set_close(&mapped);
+    return rc;
+}
+
 static int convert_set(struct cli *c, const char *from)
 {
     const struct convert_opt *o = c->opt;
@@ -95,8 +113,7 @@ static int convert_set(struct cli *c, const char *from)
     if (!strcmp(o->dtype, "bfloat16"))
         FAIL(ERR_USAGE, "--dtype-out bfloat16: npy files of vectors are float32 or float16");
     TRY(set_open(&s, from));
-    int rc = !strcmp(o->to, "set") ? set_write(s, o->out, o->dtype, o->force)
-                                   : set_write_clip_retrieval(s, o->out, o->dtype, o->force);
+    int rc = o->head ? write_mapped(o, s) : write_set(o, s);
     if (rc == 0 && c->json)
         rc = cli_put_json(json_pack("{s:s, s:s, s:I, s:I}", "out", o->out, "to", o->to, "n_images",
                                     (json_int_t)s->image.n, "n_texts", (json_int_t)s->text.n));
@@ -109,19 +126,23 @@ static int convert_set(struct cli *c, const char *from)
 
 static int run(struct cli *c)
 {
-    const struct convert_opt *o = c->opt;
+    struct convert_opt *o = c->opt;
     TRY(cli_words(c, 1, 1, "the model or set"));
+    if (o->head && !o->to)
+        o->to = "set";
     TRY(cli_need(c, o->to, "--to"));
     TRY(cli_need(c, o->out, "--out"));
     TRY(path_check_output(o->out, o->force));
     bool is_set = !strcmp(o->to, "set") || !strcmp(o->to, "clip-retrieval");
+    if (o->head && !is_set)
+        FAIL(ERR_USAGE, "--head maps the vectors of a set: --to is set or clip-retrieval, not %s", o->to);
     return is_set ? convert_set(c, c->args.v[0]) : convert_model(c, c->args.v[0]);
 }
 
 const struct command command_convert = {
     .name = "convert",
     .summary = "a model or set in another layout",
-    .usage = "MODEL --to hf|open_clip|openai --out DIR, or SET --to set|clip-retrieval --out DIR",
+    .usage = "MODEL --to hf|open_clip|openai --out DIR, or SET --to set|clip-retrieval [--head RUN] --out DIR",
     .notes = "Pickles (.bin, .pt) are not read: tools/convert-pickle makes safetensors of them, where PyTorch is "
              "installed.\n",
     .example = "meridian convert emoji --to open_clip --out emoji-open-clip",

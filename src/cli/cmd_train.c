@@ -1,8 +1,9 @@
-/* cli/cmd_train.c: training whole encoders. What decides the numbers (model, data, loss, options, engine, seed, their
- * fingerprints) goes into the checkpoints, and a resumed run must agree with it; what does not (threads, how often to
- * save) stays out of that and stands in RUN/config.json alone. --resume reads the options from there, so `meridian
- * train --out RUN --resume` goes on. */
+/* cli/cmd_train.c: training whole encoders, or with --on heads over saved vectors (train_heads.c). What decides the
+ * numbers (model, data, loss, options, engine, seed, their fingerprints) goes into the checkpoints, and a resumed run
+ * must agree with it; what does not (threads, how often to save) stays out of that and stands in RUN/config.json alone.
+ * --resume reads the options from there, so `meridian train --out RUN --resume` goes on. */
 #include "cli/cli.h"
+#include "cli/train_heads.h"
 #include "cli/validate.h"
 
 #include <math.h>
@@ -16,6 +17,7 @@ struct train_cmd {
     struct dataset_opt which;
     struct engine_opt engine;
     struct train_opt train;
+    struct train_heads heads;
 };
 #define F(field) offsetof(struct train_cmd, field)
 static const struct opt options[] = {
@@ -37,6 +39,7 @@ static const struct opt options[] = {
      "go on from RUN's newest checkpoint, with RUN's options"},
     FORCE_OPTION(struct train_cmd, force),
     IMAGE_SIZE_OPTION(struct train_cmd, image_size),
+    TRAIN_HEADS_OPTIONS(struct train_cmd, heads),
     ENGINE_OPTIONS(struct train_cmd, engine),
     {0},
 };
@@ -56,30 +59,6 @@ struct job {
     json_t *identity, *config;
     bool low;
 };
-
-static int read_loss(struct job *j)
-{
-    struct cli *c = j->c;
-    int n = j->o->loss_opt.n;
-    j->loss = loss_find(j->o->loss);
-    if (!j->loss)
-        return ERR_USAGE;
-    j->loss_opt = arena_calloc(c->arena, 1, j->loss->size ? j->loss->size : 1);
-    char **words = arena_calloc(c->arena, (size_t)n + 1, sizeof *words);
-    if (!j->loss_opt || !words)
-        return ERR_MEMORY;
-    opt_defaults(j->loss->options, j->loss_opt);
-    for (int i = 0; i < n; i++) {
-        const char *word = j->o->loss_opt.v[i];
-        words[i] = arena_alloc(c->arena, strlen(word) + 3);
-        if (!words[i])
-            return ERR_MEMORY;
-        snprintf(words[i], strlen(word) + 3, "--%s", word);
-    }
-    TRY_IN(opt_parse_argv(j->loss->options, j->loss_opt, c->arena, n, words, NULL), "reading --loss-opt of loss \"%s\"",
-           j->loss->name);
-    return 0;
-}
 
 /* With --resume the run's own options count; words of this command line still win. */
 static int recall_options(struct job *j)
@@ -231,12 +210,30 @@ static void tell_resume(const struct job *j)
     str_free(&line);
 }
 
+static int run_heads(struct cli *c)
+{
+    struct job j = {.c = c, .o = c->opt};
+    struct train_cmd *o = c->opt;
+    if (o->model || o->data || o->split || o->val_split || o->resume)
+        FAIL(ERR_USAGE, "--on trains heads over vectors that exist: --model, --data, --split, --val-split and --resume "
+                        "belong to whole encoders (a run of heads takes seconds)");
+    opt_defaults(c->table, o);
+    train_heads_defaults(&o->train);
+    TRY(opt_parse_argv(c->table, o, c->arena, c->argc - c->n_skip, c->argv + c->n_skip, &c->args));
+    TRY(cli_loss(c, o->loss, &o->loss_opt, &j.loss, &j.loss_opt));
+    return train_heads_run(c, &o->heads, &o->train, j.loss, j.loss_opt, &o->engine, o->out, o->force);
+}
+
 static int run(struct cli *c)
 {
     struct job j = {.c = c, .o = c->opt};
     struct train_cmd *o = c->opt;
     struct train_result result = {0};
     TRY(cli_need(c, o->out, "--out"));
+    if (train_heads_wanted(&o->heads))
+        return run_heads(c);
+    if (o->heads.opt.from || o->heads.write_set || o->heads.opt.train_rows || o->heads.opt.split_column)
+        FAIL(ERR_USAGE, "--from, --write-set, --train-rows and --split-column are for heads, which need --on SET");
     if (o->resume && o->force)
         FAIL(ERR_USAGE, "--resume goes on with a run, --force begins it anew: give one of them");
     if (o->resume)
@@ -244,7 +241,7 @@ static int run(struct cli *c)
     TRY(cli_words(c, 0, 0, ""));
     TRY(cli_need(c, o->model, "--model"));
     TRY(cli_need(c, o->data, "--data"));
-    TRY(read_loss(&j));
+    TRY(cli_loss(c, o->loss, &o->loss_opt, &j.loss, &j.loss_opt));
     int rc = prepare(&j);
     if (rc == 0) {
         struct train_job job = {.model = j.m,
@@ -285,10 +282,13 @@ static void list_choices(struct str *b)
 
 const struct command command_train = {
     .name = "train",
-    .summary = "train a model's encoders on pictures and captions",
-    .usage = "--model M --data SPEC --out RUN",
+    .summary = "train a model's encoders on pictures and captions, or heads on a set's vectors",
+    .usage = "(--model M --data SPEC | --on SET --head linear|mlp) --out RUN",
     .notes = "Ctrl-C keeps the work: a checkpoint is written, and the same command with --resume goes on to the same "
-             "bits.\n",
+             "bits.\n"
+             "Heads (--on) take seconds: RUN holds head.json, head.safetensors and run.jsonl; their defaults are --lr "
+             "3e-4\n--epochs 30 --weight-decay 0.1, and Ctrl-C leaves nothing. meridian convert SET --head RUN applies "
+             "them.\n",
     .add_help = list_choices,
     .example = "meridian train --model fresh --data emoji --augment --epochs 60 --batch 256 --lr 1e-3 --out run",
     .options = options,
