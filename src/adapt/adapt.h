@@ -31,6 +31,9 @@ struct adapt_opt {
     const char *perturb, *model, *mask_with; /* of tta, as the rest */
     int64_t tta_passes;
     double crop, flip, mask_words, noise, drop;
+    const char *family, *sphere, *contrast; /* of asymvlm */
+    const char *masked;                     /* of prolip, as the rest */
+    double mask_share, inclusion, inclusion_pair;
 };
 extern const struct opt adapt_options[]; /* of struct adapt_opt */
 
@@ -91,7 +94,7 @@ int adapt_sample(struct adapter *a, const struct set *s, int side, int64_t row, 
                  uint64_t seed, float *out);
 /* out [n of the other side]: log-likelihood of each vector of the other side under the distribution of this row, per
  * dimension, in the adapter's unit. */
-int adapt_likelihood(struct adapter *a, const struct set *s, int side, int64_t row, double *out);
+int adapt_likelihood(struct adapter *a, const struct set *s, int side, int64_t row, int of, double *out);
 
 /* What the items of the other side leave open of every row (cosine.c), of s or of another set (items): the softmax of
  * logit_scale times the cosines, each flattened by its variance. entropy [n], in nats; doubt [n]: 1 - the largest
@@ -162,12 +165,12 @@ struct select_in {
     int side;
     const int64_t *pool, *labelled; /* rows of the side: to choose from, and those that have labels */
     int64_t n_pool, n_labelled;
-    const struct set *classes;  /* cosine, margin, entropy: the items of its other side are the answers; NULL: the */
-    const int64_t *gallery;     /* set's own; of these, the rows that count, NULL: all */
+    const struct set *classes; /* cosine, margin, entropy: the items of its other side are the answers; NULL: the */
+    const int64_t *gallery;    /* set's own; of these, the rows that count, NULL: all */
     int64_t n_gallery;
-    struct adapter *adapter;    /* uncertainty, bald, epig; or NULL */
-    const struct set *target;   /* epig: see adapt_acquire; or NULL */
-    const double *uncertainty;  /* [rows of the side] in place of the adapter's, or NULL */
+    struct adapter *adapter;   /* uncertainty, bald, epig; or NULL */
+    const struct set *target;  /* epig: see adapt_acquire; or NULL */
+    const double *uncertainty; /* [rows of the side] in place of the adapter's, or NULL */
 };
 struct select_opt {
     enum select_id strategy;
@@ -203,13 +206,14 @@ struct simulate_in {
     const struct loss_kind *loss;
     const void *loss_opt;
     const struct engine *engine;
-    const uint8_t *const *part; /* [n_parts][images] enum set_part, seed i takes part i mod n_parts; train is the pool */
-    int n_parts;                /* 0: drawn by seed, 60 : 20 : 20, copies and pairs together */
-    struct adapter *adapter;    /* uncertainty, bald, epig; NULL: one is fitted to the labelled pairs each round */
+    const uint8_t *const
+        *part;               /* [n_parts][images] enum set_part, seed i takes part i mod n_parts; train is the pool */
+    int n_parts;             /* 0: drawn by seed, 60 : 20 : 20, copies and pairs together */
+    struct adapter *adapter; /* uncertainty, bald, epig; NULL: one is fitted to the labelled pairs each round */
     const struct adapt_opt *refit;
 };
 struct simulated {
-    int n_strategies, n_points; /* points: rounds + 1 */
+    int n_strategies, n_points;                    /* points: rounds + 1 */
     int64_t n_seeds, n_pool, n_validation, n_test; /* the last seed's rows of the pool, and pairs */
     double *labelled;                              /* [n_points] rows with labels */
     double *recall;                                /* [n_strategies, n_points, n_seeds, 2] at 1, on the test pairs */

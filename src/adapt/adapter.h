@@ -66,9 +66,10 @@ struct fit_in {
  * network. */
 struct method {
     const char *name, *help;
-    unsigned sides;  /* 1u << SIDE_IMAGE | 1u << SIDE_TEXT: which sides become distributions */
-    bool whole;      /* a vector that enters has mean square 1, and not each of its numbers */
-    bool fixed_mean; /* the mean is the vector itself */
+    unsigned sides;         /* 1u << SIDE_IMAGE | 1u << SIDE_TEXT: which sides become distributions */
+    bool whole;             /* a vector that enters has mean square 1, and not each of its numbers */
+    bool fixed_mean;        /* the mean is the vector itself */
+    const char *usual_mean; /* of --mean auto; NULL: residual */
     /* before bind: what the set decides, or adapter.json (a->own) */
     int (*plan)(struct adapter *a, const struct fit_in *in);
     int (*read)(struct adapter *a, const json_t *o, const char *where);

@@ -20,8 +20,8 @@ const struct opt adapt_options[] = {
     {"method", 0, OPT_CHOICE, F(method), "probvlm", 0, 0, &method_choices[1], NULL, "what is fitted"},
     {"released", 0, OPT_BOOL, F(released), NULL, 0, 0, NULL, NULL,
      "probvlm: as its published code, faults included (docs/methods/probvlm.md)"},
-    {"mean", 0, OPT_CHOICE, F(mean), "residual", 0, 0, "free|residual|fixed", NULL,
-     "probvlm: the mean is learned, the vector plus something learned, or the vector"},
+    {"mean", 0, OPT_CHOICE, F(mean), "auto", 0, 0, "auto|free|residual|fixed", NULL,
+     "probvlm, asymvlm: the mean is learned, the vector plus something learned, or the vector; auto: residual, fixed"},
     {"cross", 0, OPT_CHOICE, F(cross), "sum", 0, 0, "sum|logsumexp|quadrature", NULL, "probvlm: the cross-modal term"},
     {"lambda-intra", 0, OPT_REAL, F(intra), "1", 0, 1e6, NULL, "X",
      "probvlm: weight of each side's own likelihood; 0: the cross-modal term alone"},
@@ -62,6 +62,18 @@ const struct opt adapt_options[] = {
     {"noise", 0, OPT_REAL, F(noise), "1", 0, 1000, NULL, "X",
      "tta of vectors: length of the noise in distances of an item to its nearest ten"},
     {"drop", 0, OPT_REAL, F(drop), "0", 0, 0.95, NULL, "X", "tta of vectors: chance that a dimension is set to 0"},
+    {"family", 0, OPT_CHOICE, F(family), "ps", 0, 0, "ps|vmf", NULL, "asymvlm: power spherical or von Mises-Fisher"},
+    {"sphere", 0, OPT_CHOICE, F(sphere), "centred", 0, 0, "centred|raw", NULL,
+     "asymvlm: directions about the mean of each side, or of the vectors as they are"},
+    {"contrast", 0, OPT_CHOICE, F(contrast), "both", 0, 0, "both|texts", NULL,
+     "asymvlm: pictures find texts and texts pictures, or the latter alone"},
+    {"inclusion", 0, OPT_REAL, F(inclusion), "1", 0, 1e6, NULL, "X", "prolip: weight of an item lying in its masked twin"},
+    {"inclusion-pair", 0, OPT_REAL, F(inclusion_pair), "0", 0, 1e6, NULL, "X",
+     "prolip: weight of a picture lying in its text"},
+    {"masked", 0, OPT_STR, F(masked), NULL, 0, 0, NULL, "SET",
+     "prolip: the same rows, encoded with parts of the pictures and texts hidden"},
+    {"mask-share", 0, OPT_REAL, F(mask_share), "0.5", 0, 1, NULL, "X",
+     "prolip without --masked: numbers of a vector that are set to the mean"},
     {"t1", 0, OPT_REAL, F(t1), "1", 0, 1e6, NULL, "X", "released: weight of |mean - vector|"},
     {"t2", 0, OPT_REAL, F(t2), "0.05", 0, 1e6, NULL, "X", "released: weight of the likelihood"},
     {"clip-norm", 0, OPT_REAL, F(clip_norm), "1", 0, 1e9, NULL, "X", "largest norm of the gradient; 0: no clipping"},
@@ -247,7 +259,8 @@ static int prepare(struct fit *f, const struct engine *e)
                        .text_scale = 1,
                        .unit = 1};
     TRY(method_find(o->method, &d.method));
-    TRY(mean_rule_find(o->mean, &d.mean));
+    const char *usual = d.method->usual_mean ? d.method->usual_mean : "residual";
+    TRY(mean_rule_find(strcmp(o->mean, "auto") ? o->mean : usual, &d.mean));
     TRY(check_options(o, d.method));
     if (o->released)
         d.mean = MEAN_FREE;

@@ -42,6 +42,8 @@ int adapters_uncertainty(const char *dir, const struct set *s, uint64_t seed, bo
     double *u[2] = {NULL, NULL};
     int rc = adapt_open(&a, dir);
     for (int side = 0; rc == 0 && side < 2; side++) {
+        if (!adapt_covers(a, side))
+            continue;
         u[side] = mem_calloc((size_t)(side == SIDE_TEXT ? s->text.n : s->image.n) + 1, sizeof(double));
         rc = u[side] ? adapt_predict(a, s, side, &opt, u[side], NULL) : ERR_MEMORY;
     }

@@ -148,7 +148,11 @@ static int report(const struct cli *c, const struct predict_cmd *o, const struct
     if (!c->json) {
         printf("%-7s %8s  %-12s %-12s %-12s %s\n", "", "rows", "uncertainty", "aleatoric", "epistemic", "fidelity");
         for (int side = 0; side < 2; side++)
-            printf("%-7s %8lld  %-12.6g %-12.6g %-12.6g %.4f\n", side_names[side], (long long)k[side].n,
+            if (!adapt_covers(a, side))
+                printf("%-7s points: method %s has distributions of %s alone\n", side_names[side], adapt_method(a),
+                       side == SIDE_TEXT ? "pictures" : "texts");
+            else
+                printf("%-7s %8lld  %-12.6g %-12.6g %-12.6g %.4f\n", side_names[side], (long long)k[side].n,
                    mean_of(k[side].scalar, k[side].n), mean_of(k[side].more.aleatoric, k[side].n),
                    mean_of(k[side].more.epistemic, k[side].n), mean_of(k[side].more.fidelity, k[side].n));
         for (int side = 0; side < 2; side++)
@@ -160,7 +164,7 @@ static int report(const struct cli *c, const struct predict_cmd *o, const struct
     json_t *j = json_pack("{s:s, s:s}", "method", adapt_method(a), "out", o->out);
     for (int side = 0; j && side < 2; side++)
         json_object_set_new(j, side_names[side],
-                            json_pack("{s:I, s:o, s:o, s:o, s:o, s:s*}", "rows", (json_int_t)k[side].n, "uncertainty",
+                            !adapt_covers(a, side) ? json_null() : json_pack("{s:I, s:o, s:o, s:o, s:o, s:s*}", "rows", (json_int_t)k[side].n, "uncertainty",
                                       json_number(mean_of(k[side].scalar, k[side].n)), "aleatoric",
                                       json_number(mean_of(k[side].more.aleatoric, k[side].n)), "epistemic",
                                       json_number(mean_of(k[side].more.epistemic, k[side].n)), "fidelity",
@@ -186,6 +190,8 @@ static int run(struct cli *c)
     p.path_base = cli_set_base(s, o->path_base, base, sizeof base);
     int rc = o->arrays ? path_make_dirs(o->arrays) : 0;
     for (int side = 0; side < 2 && rc == 0; side++) {
+        if (!adapt_covers(a, side))
+            continue;
         rc = allocate(&k[side], side == SIDE_TEXT ? s->text.n : s->image.n, s->width, o->arrays != NULL);
         if (rc == 0)
             rc = adapt_predict(a, s, side, &p, k[side].scalar, &k[side].more);

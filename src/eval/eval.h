@@ -159,7 +159,7 @@ const char *uncertainty_text(int i);
 #define UNCERTAINTY_EXTRA 4
 struct uncertainty_extra {
     const char *name, *text;
-    const double *u[2], *held[2]; /* held: of the reference set's rows, or NULL */
+    const double *u[2], *held[2]; /* by row of a side; u NULL: it says nothing of it; held: of the reference set's rows */
 };
 struct uncertainty_in {
     const struct set *set;

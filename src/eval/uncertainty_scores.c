@@ -285,22 +285,30 @@ static int put_combined(const struct parts *p, bool by_ref, double *const *extra
     return rc;
 }
 
-/* Outsiders' values in the order of both lists; they are also scores of their own. */
+/* Outsiders' values in the order of both lists; they are also scores of their own. *n: how many see this side. */
 static int put_extra(const struct uncertainty_in *in, const struct parts *p, double *scratch, double **extra,
-                     double **extra_val, struct uncertainty_scores *out)
+                     double **extra_val, int *n, struct uncertainty_scores *out)
 {
     int side = p->test->direction;
+    *n = 0;
     for (int k = 0; k < in->n_extra; k++) {
         const struct uncertainty_extra *e = &in->extra[k];
         const double *held = p->apart ? e->held[side] : e->u[side];
-        BUG_ON(!e->u[side] || (p->apart && !held));
-        extra[k] = extra_by_place(e->u[side], p->test);
-        extra_val[k] = extra_by_place(held, p->val);
-        if (!extra[k] || !extra_val[k])
-            return ERR_MEMORY;
         struct uncertainty_score *s = &out->score[out->n_scores++];
         *s = (struct uncertainty_score){.name = e->name, .text = e->text};
-        TRY(put_single(p, extra[k], extra_val[k], scratch, s));
+        BUG_ON(!e->u[0] && !e->u[1]);
+        BUG_ON(e->u[side] && !held);
+        if (!e->u[side]) {
+            s->why = side ? "says nothing of texts: its pictures alone have distributions"
+                          : "says nothing of pictures: its texts alone have distributions";
+            continue;
+        }
+        extra[*n] = extra_by_place(e->u[side], p->test);
+        extra_val[*n] = extra_by_place(held, p->val);
+        if (!extra[*n] || !extra_val[*n])
+            return ERR_MEMORY;
+        TRY(put_single(p, extra[*n], extra_val[*n], scratch, s));
+        ++*n;
     }
     return 0;
 }
@@ -309,7 +317,7 @@ static int put_scores(const struct uncertainty_in *in, const struct parts *p, st
 {
     double *extra[UNCERTAINTY_EXTRA] = {NULL}, *extra_val[UNCERTAINTY_EXTRA] = {NULL};
     double *scratch = mem_calloc((size_t)p->n_val + 1, sizeof *scratch);
-    int rc = scratch ? 0 : ERR_MEMORY;
+    int rc = scratch ? 0 : ERR_MEMORY, n_extra = 0;
     for (int k = 0; rc == 0 && k < UNC_COMBINED; k++) {
         struct uncertainty_score *s = &out->score[out->n_scores++];
         *s = (struct uncertainty_score){.name = names[k], .text = texts[k]};
@@ -319,11 +327,11 @@ static int put_scores(const struct uncertainty_in *in, const struct parts *p, st
             s->why = why_missing(k, p->test);
     }
     if (rc == 0)
-        rc = put_extra(in, p, scratch, extra, extra_val, out);
+        rc = put_extra(in, p, scratch, extra, extra_val, &n_extra, out);
     for (int k = 0; rc == 0 && k < 2; k++) {
         struct uncertainty_score *s = &out->score[out->n_scores++];
         *s = (struct uncertainty_score){.name = names[UNC_COMBINED + k], .text = texts[UNC_COMBINED + k]};
-        rc = put_combined(p, k == 1, extra, extra_val, in->n_extra, s);
+        rc = put_combined(p, k == 1, extra, extra_val, n_extra, s);
     }
     for (int k = 0; k < UNCERTAINTY_EXTRA; k++) {
         mem_free(extra[k]);
