@@ -109,6 +109,18 @@ extern const struct fig_kind fig_kind_match; /* fig_in.match; not among those by
 #include "view/fig_list.h"
 #undef FIG
 
+/* ---- lines with bands (bands.c); struct band_line is in view.h ---- */
+
+struct band_panel {
+    const char *title, *x_label;
+    bool percent;      /* y is a rate */
+    bool whole, share; /* x counts things, or is a share */
+    int n_lines;
+    const struct band_line *line;
+};
+void bands_panel(struct fig *f, const struct band_panel *in); /* draws a panel */
+void bands_tsv(struct fig *f, const struct band_panel *in);   /* lines: title, line, x, value, low, high */
+
 /* ---- histograms on one axis (outlines.c); all of one range of values and number of bins ---- */
 
 struct outline {
@@ -124,18 +136,6 @@ bool outlines_range(const struct outline *k, int n, struct outline_range *r); /*
 void outlines_panel(struct fig *f, const char *title, const char *axis, const struct outline *k, int n,
                     const struct outline_range *r);
 void outlines_tsv(struct fig *f, const struct outline *k, int n, const struct outline_range *r);
-
-/* ---- lines with bands (bands.c); struct band_line is in view.h ---- */
-
-struct band_panel {
-    const char *title, *x_label;
-    bool percent;      /* y is a rate */
-    bool whole, share; /* x counts things, or is a share */
-    int n_lines;
-    const struct band_line *line;
-};
-void bands_panel(struct fig *f, const struct band_panel *in); /* draws a panel */
-void bands_tsv(struct fig *f, const struct band_panel *in);   /* lines: title, line, x, value, low, high */
 
 /* ---- what is known about the set (ctx.c)
  * ------------------------------------------------------------------------------------------ */

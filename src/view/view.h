@@ -27,19 +27,21 @@ struct fig_doubt {
  * [FIG_DOUBTS]; returns how many. */
 int figure_doubts(const struct uncertainty_both *b, struct fig_doubt *d);
 
-/* Log-likelihoods of every item under one item's distribution (fig_likelihood.c): l[0] of pictures, l[1] of texts. */
-struct fig_likelihood {
-    int side;
-    int64_t row, n[2];
-    const double *l[2];
-    const bool *own; /* [n of the other side] */
+/* A mask study (fig_mask.c), both sides: 0 pictures, 1 words. Arrays [n_shares]; of a score's doubt, risen: the share
+ * of items that are less sure than their unmasked selves; rise: in standard deviations of the unmasked items. */
+struct fig_mask_score {
+    const char *name;
+    struct interval *doubt, *rise;
+    double *risen, spearman;
 };
-/* Draws from one item's distribution (fig_draws.c), of two regions, by the picture nearest to each. */
-struct fig_draws {
-    int side;
-    int64_t row, n; /* n: draws of a region */
-    const char *name[2];
-    const struct hit *hits[2]; /* [n] */
+struct fig_mask {
+    int n_shares, n_scores;
+    const double *share;
+    struct {
+        int64_t n; /* items */
+        struct interval *recall;
+        struct fig_mask_score *score; /* [n_scores]; NULL: this side was not studied */
+    } side[2];
 };
 
 /* Lines with bands (bands.c). */
@@ -58,6 +60,21 @@ struct fig_active {
     double all;                   /* recall with every pair of the pool labelled; NaN: unknown */
 };
 
+/* Log-likelihoods of every item under one item's distribution (fig_likelihood.c): l[0] of pictures, l[1] of texts. */
+struct fig_likelihood {
+    int side;
+    int64_t row, n[2];
+    const double *l[2];
+    const bool *own; /* [n of the other side] */
+};
+/* Draws from one item's distribution (fig_draws.c), of two regions, by the picture nearest to each. */
+struct fig_draws {
+    int side;
+    int64_t row, n; /* n: draws of a region */
+    const char *name[2];
+    const struct hit *hits[2]; /* [n] */
+};
+
 /* What a figure may look at. geometry and retrieval may be NULL for figures that do not need them (figure_needs). */
 struct fig_in {
     const struct set *set;
@@ -68,10 +85,11 @@ struct fig_in {
     bool no_thumbnails;    /* placeholders instead of pictures */
     const struct fig_doubt *doubt; /* [n_doubts] the first is drawn in full; NULL: made of retrieval's confidence */
     int n_doubts;
+    const struct match_report *match[2]; /* [2] each, every hit and first hits of both directions; or NULL */
+    const struct fig_mask *mask;
+    const struct fig_active *active;
     const struct fig_likelihood *likelihood;
     const struct fig_draws *draws;
-    const struct match_report *match[2]; /* [2] each, every hit and first hits of both directions; or NULL */
-    const struct fig_active *active;
 };
 
 /* FIG_DOUBT: fig_in.doubt may stand in for the measures of retrieval. */
@@ -91,12 +109,14 @@ int figure_svg(const char *name, const struct fig_in *in, struct str *svg, struc
 /* p(match) against what is so: in->match, and in->set for the stamp. It is not among those by name. */
 int figure_match_svg(const struct fig_in *in, struct str *svg, struct str *tsv);
 
-/* The figures of one item's distribution: in->likelihood; in->draws. They are not among those by name. */
-int figure_likelihood_svg(const struct fig_in *in, struct str *svg, struct str *tsv);
-int figure_draws_svg(const struct fig_in *in, struct str *svg, struct str *tsv);
-
 /* The figure of an active learning simulation: in->active, and in->set for the stamp. It is not among those by name. */
 int figure_active_svg(const struct fig_in *in, struct str *svg, struct str *tsv);
+
+/* The figure of a mask study: in->mask, and in->set for the stamp. It is not among those by name. */
+int figure_mask_svg(const struct fig_in *in, struct str *svg, struct str *tsv);
+/* The same of one item's distribution: in->likelihood; in->draws. */
+int figure_likelihood_svg(const struct fig_in *in, struct str *svg, struct str *tsv);
+int figure_draws_svg(const struct fig_in *in, struct str *svg, struct str *tsv);
 
 /* ---- report (report.c)
  * ------------------------------------------------------------------------------------------------------ */

@@ -1,7 +1,7 @@
 # Every command's page has a summary, a usage line, its options from the table, and one example that begins with its name.
 m help
 # The overview names every command.
-"$program" | sed -n 's/^  \([a-z]*\( [a-z]*\)\{0,1\}\)   *.*/\1/p' >.names
+"$program" | sed -n 's/^  \([a-z-]*\( [a-z]*\)\{0,1\}\)   *.*/\1/p' >.names
 n=0
 while read -r name; do
     "$program" help $name >.page 2>.err || fail "help $name"
