@@ -147,18 +147,19 @@ static void test_linear(void **state)
                      t & 4);
     check_linear(260, 192, 768, ACT_GELU, true, true, false);
     /* few rows: whole and cut tiles, lanes and chunks */
-    check_linear(64, 128, 96, ACT_RELU, false, true, true);
-    check_linear(70, 80, 50, ACT_NONE, false, true, false);
-    check_linear(1, 16, 7, ACT_RELU, false, false, false);
-    check_linear(256, 32, 131, ACT_TANH, false, true, true);
-    check_linear(257, 32, 131, ACT_RELU, false, true, true);
+    check_linear(64, 256, 256, ACT_RELU, false, true, true);
+    check_linear(70, 272, 250, ACT_NONE, false, true, false);
+    check_linear(1, 2048, 33, ACT_RELU, false, false, false);
+    check_linear(49, 270, 251, ACT_RELU, false, true, true);
+    check_linear(256, 160, 413, ACT_TANH, false, true, true);
+    check_linear(257, 160, 413, ACT_RELU, false, true, true);
 }
 
 /* What a row gives does not depend on the rows beside it. */
 static void test_linear_rows(void **state)
 {
     (void)state;
-    enum { N = 200, IN = 96, OUT = 70 };
+    enum { N = 200, IN = 320, OUT = 210 };
     float *x = numbers(N * IN), *w = numbers(OUT * IN), *b = numbers(OUT), *all = numbers(N * OUT), y[OUT];
     assert_int_equal(cpu->linear_fwd(cpu, N, IN, OUT, x, w, b, ACT_RELU, false, NULL, all), 0);
     for (int64_t i = 0; i < N; i += 37) {

@@ -17,7 +17,15 @@
 #include <immintrin.h>
 #include <string.h>
 
-enum { MOST = 256, LANES = 64, TALL = 6, WIDE = 4, CHUNK = 48, DEPTH = 128 }; /* CHUNK: whole tiles and whole 16s */
+enum {
+    MOST = 256,
+    LEAST = 65536,
+    LANES = 64,
+    TALL = 6,
+    WIDE = 4,
+    CHUNK = 48,
+    DEPTH = 128
+}; /* CHUNK: whole tiles and whole 16s */
 
 static struct {
     int (*fwd)(const struct engine *, int64_t, int64_t, int64_t, const void *, const void *, const void *, enum act,
@@ -194,7 +202,7 @@ static void put_outputs(const struct forward *f, const float *c, int64_t o, int6
 static int few_fwd(const struct engine *e, int64_t n, int64_t in, int64_t out, const void *x, const void *w,
                    const void *bias, enum act act, bool low, void *pre, void *y)
 {
-    if (n <= 0 || in <= 0 || out <= 0 || n > MOST || low)
+    if (n <= 0 || in <= 0 || out <= 0 || n > MOST || in * out < LEAST || low)
         return many.fwd(e, n, in, out, x, w, bias, act, low, pre, y);
     const float *b = turned(e->threads, n, in, x);
     if (!b)
@@ -263,7 +271,7 @@ static void to_weights(const struct engine *e, int64_t n, int64_t in, int64_t ou
 static int few_bwd(const struct engine *e, int64_t n, int64_t in, int64_t out, const void *x, const void *w,
                    const void *dpre, bool low, void *dx, void *dw, void *dbias)
 {
-    if (n <= 0 || in <= 0 || out <= 0 || n > MOST || low || in % 16 != 0)
+    if (n <= 0 || in <= 0 || out <= 0 || n > MOST || in * out < LEAST || low || in % 16 != 0)
         return many.bwd(e, n, in, out, x, w, dpre, low, dx, dw, dbias);
     if (dx)
         TRY(to_inputs(e, n, in, out, w, dpre, dx));
