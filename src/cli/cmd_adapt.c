@@ -49,8 +49,9 @@ static int report(const struct cli *c, const struct adapt_cmd *o, const struct a
         return cli_put_json(j);
     }
     printf("pairs             %lld, %lld to judge by\n", (long long)r->n_train, (long long)r->n_validation);
-    printf("steps             %lld in %.1f s\nfinal loss        %.6g\n", (long long)r->steps, r->seconds,
-           r->final_loss);
+    printf("steps             %lld in %.1f s\n", (long long)r->steps, r->seconds);
+    if (isfinite(r->final_loss)) /* a method may have nothing to train */
+        printf("final loss        %.6g\n", r->final_loss);
     if (isfinite(r->validation))
         printf("validation        %.6g (epoch %lld, kept)\n", r->validation, (long long)r->best_epoch);
     printf("adapter           %s\n", o->out);

@@ -425,6 +425,15 @@ static json_t *to_json(const struct study *s)
     return cli_add_source(o, s->plain);
 }
 
+/* An adapter that has no distributions of this side has no number. */
+static void print_number(const char *before, double x, int decimals, int width)
+{
+    char text[32] = "-";
+    if (isfinite(x))
+        snprintf(text, sizeof text, "%.*f", decimals, x);
+    printf("%s%-*s", before, width, text);
+}
+
 static void print_side(const struct study *s, int side)
 {
     const struct finding *f = &s->side[side];
@@ -435,11 +444,13 @@ static void print_side(const struct study *s, int side)
     for (int i = 0; i < s->n_shares; i++) {
         printf("\n%4.0f %%   %-6.3f", 100 * s->share[i], f->recall[i].value);
         for (int k = 0; k < s->n_scores; k++)
-            printf("  %-10.3f", f->rise[k][i].value);
+            print_number("  ", f->rise[k][i].value, 3, 10);
     }
     printf("\nSpearman of share and mean: ");
-    for (int k = 0; k < s->n_scores; k++)
-        printf("%s%s %.2f", k ? ", " : "", s->names[k], f->score[k].spearman);
+    for (int k = 0; k < s->n_scores; k++) {
+        printf("%s%s", k ? ", " : "", s->names[k]);
+        print_number(" ", f->score[k].spearman, 2, 0);
+    }
     printf("\n\n");
 }
 
