@@ -40,6 +40,7 @@ say "$(tr '\t\n' ' ,' <.names)"
 # finished sets are taken as they are, and the study is the same
 must mask-study $data --out both2 --bootstrap 0 --step 45 --score none --adapter plain inputs --save-sets sets
 cmp -s both/mask.tsv both2/mask.tsv || fail "not the same twice"
+m mask-study $data --out x --bootstrap 0 --step 45 --score cosine --save-sets sets --seed 1
 m mask-study $data --out both
 m mask-study $data --out x --score cosinus
 m mask-study $data --out x --score none
