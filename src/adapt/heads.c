@@ -84,9 +84,11 @@ static int work(struct heads_work *w, struct heads_result *out)
 int heads_train(const struct heads_in *in, struct heads_result *out)
 {
     struct heads_work w = {.in = in};
-    *out = (struct heads_result){.before = {NAN, NAN}, .after = {NAN, NAN}};
+    struct heads_result r = {.before = {NAN, NAN}, .after = {NAN, NAN}};
     TRY(path_check_output(in->dir, in->force));
-    int rc = work(&w, out);
+    int rc = work(&w, &r);
+    if (rc == 0)
+        *out = r;
     split_free(&w.split);
     judge_close(&w.judge);
     head_close(&w.head);

@@ -84,7 +84,7 @@ int judge_run(struct judge *j, const struct head *h, struct judged *out)
 {
     const struct eval_opt opt = {.bootstrap = -1, .no_fit = true};
     struct set mapped = {0};
-    *out = (struct judged){.n = j->part.n_pairs};
+    struct judged got = {.n = j->part.n_pairs};
     if (h)
         TRY(head_set_open(&mapped, h, &j->part));
     int rc = 0;
@@ -93,12 +93,14 @@ int judge_run(struct judge *j, const struct head *h, struct judged *out)
         rc = eval_retrieval(h ? &mapped : &j->part, way, &opt, &r);
         if (rc < 0)
             break;
-        out->recall[way] = r.recall[0].value;
-        out->mrr += 0.5 * r.mrr.value;
+        got.recall[way] = r.recall[0].value;
+        got.mrr += 0.5 * r.mrr.value;
         retrieval_free(&r);
     }
     if (h)
         head_set_close(&mapped);
+    if (rc == 0)
+        *out = got;
     return rc;
 }
 
