@@ -116,8 +116,9 @@ bool adapt_covers(const struct adapter *a, int side)
 int adapter_check_set(const struct adapter *a, const struct set *s, int side, bool force)
 {
     if (side >= 0 && !adapt_covers(a, side))
-        FAIL(ERR_DATA, "method %s has a distribution of %s only, not of %s", a->d.method->name,
-             side == SIDE_TEXT ? "pictures" : "texts", side == SIDE_TEXT ? "texts" : "pictures");
+        FAIL(ERR_DATA, "method %s has distributions of %s alone, not of %s: ask with --side %s", a->d.method->name,
+             side == SIDE_TEXT ? "pictures" : "texts", side == SIDE_TEXT ? "texts" : "pictures",
+             side == SIDE_TEXT ? "image" : "text");
     if (s->width != a->d.width)
         FAIL(ERR_MISMATCH, "set \"%s\" has vectors of width %lld, the adapter was fitted to width %lld of model \"%s\"",
              s->path, (long long)s->width, (long long)a->d.width, a->model);

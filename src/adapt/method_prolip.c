@@ -31,7 +31,12 @@ static int check_twin(const struct set *s, const struct set *m)
     for (int side = 0; side < 2; side++) {
         const struct set_side *a = side == SIDE_TEXT ? &s->text : &s->image,
                               *b = side == SIDE_TEXT ? &m->text : &m->image;
-        int ia = a->has_meta ? table_col(&a->meta, "id") : -1, ib = b->has_meta ? table_col(&b->meta, "id") : -1;
+        const char *const names[2] = {"id", side == SIDE_TEXT ? "id" : "path"}; /* captions differ, they are masked */
+        int ia = -1, ib = -1;
+        for (int k = 0; k < 2 && a->has_meta && b->has_meta && (ia < 0 || ib < 0); k++) {
+            ia = table_col(&a->meta, names[k]);
+            ib = table_col(&b->meta, names[k]);
+        }
         for (int64_t i = 0; i < a->n && ia >= 0 && ib >= 0; i++)
             if (strcmp(table_cell(&a->meta, i, ia), table_cell(&b->meta, i, ib)))
                 FAIL(ERR_MISMATCH, "option --masked: %s row %lld of set \"%s\" is \"%.80s\", expected \"%.80s\"",

@@ -153,8 +153,8 @@ static int report(const struct cli *c, const struct predict_cmd *o, const struct
                        side == SIDE_TEXT ? "pictures" : "texts");
             else
                 printf("%-7s %8lld  %-12.6g %-12.6g %-12.6g %.4f\n", side_names[side], (long long)k[side].n,
-                   mean_of(k[side].scalar, k[side].n), mean_of(k[side].more.aleatoric, k[side].n),
-                   mean_of(k[side].more.epistemic, k[side].n), mean_of(k[side].more.fidelity, k[side].n));
+                       mean_of(k[side].scalar, k[side].n), mean_of(k[side].more.aleatoric, k[side].n),
+                       mean_of(k[side].more.epistemic, k[side].n), mean_of(k[side].more.fidelity, k[side].n));
         for (int side = 0; side < 2; side++)
             if (adapt_said(a, side))
                 printf("%-7s %s\n", side_names[side], adapt_said(a, side));
@@ -164,12 +164,14 @@ static int report(const struct cli *c, const struct predict_cmd *o, const struct
     json_t *j = json_pack("{s:s, s:s}", "method", adapt_method(a), "out", o->out);
     for (int side = 0; j && side < 2; side++)
         json_object_set_new(j, side_names[side],
-                            !adapt_covers(a, side) ? json_null() : json_pack("{s:I, s:o, s:o, s:o, s:o, s:s*}", "rows", (json_int_t)k[side].n, "uncertainty",
-                                      json_number(mean_of(k[side].scalar, k[side].n)), "aleatoric",
-                                      json_number(mean_of(k[side].more.aleatoric, k[side].n)), "epistemic",
-                                      json_number(mean_of(k[side].more.epistemic, k[side].n)), "fidelity",
-                                      json_number(mean_of(k[side].more.fidelity, k[side].n)), "how",
-                                      adapt_said(a, side)));
+                            !adapt_covers(a, side)
+                                ? json_null()
+                                : json_pack("{s:I, s:o, s:o, s:o, s:o, s:s*}", "rows", (json_int_t)k[side].n,
+                                            "uncertainty", json_number(mean_of(k[side].scalar, k[side].n)), "aleatoric",
+                                            json_number(mean_of(k[side].more.aleatoric, k[side].n)), "epistemic",
+                                            json_number(mean_of(k[side].more.epistemic, k[side].n)), "fidelity",
+                                            json_number(mean_of(k[side].more.fidelity, k[side].n)), "how",
+                                            adapt_said(a, side)));
     return cli_put_json(j);
 }
 
@@ -214,8 +216,8 @@ const struct command command_predict = {
     .summary = "an adapter's uncertainty of every row of a set",
     .usage = "ADAPTER (SET | --images A.npy --texts B.npy) --out FILE.csv",
     .notes = "uncertainty is the total variance, the mean over the dimensions; 1 is the spread of the training vectors "
-             "about their mean.\nfidelity is the cosine of the distribution's mean with the vector. An adapter of "
-             "another model is refused (exit 3);\n--force takes it.\n",
+             "about their mean.\nOf asymvlm it is 1/kappa, and texts alone have one. fidelity is the cosine of the "
+             "distribution's mean with the vector.\nAn adapter of another model is refused (exit 3); --force takes it.\n",
     .example = "meridian predict adapter test-set --out uncertainty.csv",
     .options = options,
     .size = sizeof(struct predict_cmd),

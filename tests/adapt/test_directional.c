@@ -234,7 +234,7 @@ static void refuses(void **state UNUSED)
     o.epochs = 1;
     fit(&a, &m, &o, "refuses");
     assert_int_equal(adapt_predict(a, &m.s, SIDE_IMAGE, &(struct predict_opt){.dropout = -1}, l, NULL), ERR_DATA);
-    assert_non_null(strstr(err_text(), "texts only"));
+    assert_non_null(strstr(err_text(), "texts alone"));
     assert_int_equal(adapt_sample(a, &m.s, SIDE_IMAGE, 0, 1, "all", 0, x), ERR_DATA);
     assert_int_equal(adapt_likelihood(a, &m.s, SIDE_IMAGE, 0, SIDE_TEXT, l), ERR_DATA);
     assert_int_equal(adapt_likelihood(a, &m.s, SIDE_TEXT, 0, SIDE_TEXT, l), ERR_USAGE);
