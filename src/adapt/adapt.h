@@ -96,11 +96,10 @@ int adapt_sample(struct adapter *a, const struct set *s, int side, int64_t row, 
  * dimension, in the adapter's unit. */
 int adapt_likelihood(struct adapter *a, const struct set *s, int side, int64_t row, int of, double *out);
 
-/* What the items of the other side leave open of every row (cosine.c), of s or of another set (items): the softmax of
- * logit_scale times the cosines, each flattened by its variance. entropy [n], in nats; doubt [n]: 1 - the largest
- * probability. Either may be NULL. */
-int adapt_probit(struct adapter *a, const struct set *s, const struct set *items, int side, const struct predict_opt *o,
-                 double *entropy, double *doubt);
+/* What the other side leaves open of every row (cosine.c): the softmax over its items of logit_scale times the cosines,
+ * each flattened by its variance. entropy [n], in nats; doubt [n]: 1 - the largest probability. Either may be NULL. */
+int adapt_probit(struct adapter *a, const struct set *s, int side, const struct predict_opt *o, double *entropy,
+                 double *doubt);
 
 /* ---- which rows to ask about (acquire.c) ---- */
 

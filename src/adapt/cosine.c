@@ -144,23 +144,20 @@ static int score(const struct cloud *x, const struct cloud *y, double scale, dou
     return rc;
 }
 
-int adapt_probit(struct adapter *a, const struct set *s, const struct set *items, int side, const struct predict_opt *o,
-                 double *entropy, double *doubt)
+int adapt_probit(struct adapter *a, const struct set *s, int side, const struct predict_opt *o, double *entropy,
+                 double *doubt)
 {
     struct cloud x = {0}, y = {0};
-    items = items ? items : s;
     TRY(adapter_check_set(a, s, -1, o->force));
-    TRY(adapter_check_set(a, items, -1, o->force));
     TRY(vectors_check(s));
-    TRY(vectors_check(items));
-    if (side_of(items, !side)->n == 0)
-        FAIL(ERR_DATA, "set \"%s\" has no %s: there is nothing to tell apart", items->path,
+    if (side_of(s, !side)->n == 0)
+        FAIL(ERR_DATA, "set \"%s\" has no %s: there is nothing to tell apart", s->path,
              side == SIDE_TEXT ? "pictures" : "texts");
     int rc = cloud_open(&x, a, s, side, o);
     if (rc == 0)
-        rc = cloud_open(&y, a, items, !side, o);
+        rc = cloud_open(&y, a, s, !side, o);
     if (rc == 0)
-        rc = score(&x, &y, adapt_scale(items), entropy, doubt);
+        rc = score(&x, &y, adapt_scale(s), entropy, doubt);
     cloud_close(&x);
     cloud_close(&y);
     return rc;

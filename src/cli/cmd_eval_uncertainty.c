@@ -136,8 +136,7 @@ static int64_t rows_of(const struct set *s, int side)
     return side == SIDE_TEXT ? s->text.n : s->image.n;
 }
 
-/* Of s among the items of the set that is measured. */
-static int probit_of(struct job *j, struct adapter *a, const struct set *s, double *out[2])
+static int probit_of(const struct job *j, struct adapter *a, const struct set *s, double *out[2])
 {
     char base[2048];
     const struct predict_opt opt = {.dropout = -1,
@@ -149,8 +148,8 @@ static int probit_of(struct job *j, struct adapter *a, const struct set *s, doub
         out[side] = mem_calloc(n + 1, 2 * sizeof *out[side]);
         if (!out[side])
             return ERR_MEMORY;
-        if (rows_of(j->set, !side) > 0)
-            TRY(adapt_probit(a, s, j->set, side, &opt, out[side], out[side] + n));
+        if (rows_of(s, !side) > 0)
+            TRY(adapt_probit(a, s, side, &opt, out[side], out[side] + n));
     }
     return 0;
 }

@@ -607,7 +607,7 @@ static void test_acquire_any(void **state UNUSED)
         must(adapt_acquire(a, &w.s, NULL, SIDE_TEXT, "epig", &p, first));
         for (int i = 0; i < 30; i++)
             assert_true(first[i] >= 0 && isfinite(first[i]));
-        must(adapt_probit(a, &w.s, NULL, SIDE_TEXT, &p, entropy, doubt));
+        must(adapt_probit(a, &w.s, SIDE_TEXT, &p, entropy, doubt));
         for (int i = 0; i < 30; i++)
             assert_true(entropy[i] > 0 && entropy[i] <= log(40) + 1e-9 && doubt[i] > 0 && doubt[i] < 1);
         adapt_close(&a);
