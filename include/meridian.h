@@ -1,8 +1,9 @@
 /* meridian.h: the geometry of vision-language embeddings, as a C library.
  *
- * This is the only header that is installed. Three nouns: a MODEL turns pictures and texts into vectors of unit length,
- * and some models write captions; MEASURES say how well two sets of vectors match and what shape they have; a LOSS is
- * what a model is trained to make small. Vectors are plain arrays, one row an item, row after row: a matrix [n, d] has
+ * This is the only header that is installed. Four nouns: a MODEL turns pictures and texts into vectors of unit length,
+ * and some models write captions; MEASURES say how well two sets of vectors match, what shape they have, and how far an
+ * answer can be trusted; a LOSS is what a model is trained to make small; an ADAPTER puts a distribution in the place
+ * of each vector. Vectors are plain arrays, one row an item, row after row: a matrix [n, d] has
  * its element (i, j) at x[i * d + j].
  *
  *     struct mrd_model *m = NULL;
@@ -231,6 +232,129 @@ MRD_API int mrd_loss_f32(const char *name, const struct mrd_loss_opt *opt, const
 /* What there is: *json receives an object, name of the loss -> {"help", "options": {name: {"type", "default", "min",
  * "max", "choices", "help"}}}. */
 MRD_API int mrd_losses(char **json);
+
+/* ---- adapters ---------------------------------------------------------------------------------------------------- */
+
+/* Distributions in place of vectors (docs/methods/probvlm.md), as `meridian adapt`, predict, sample and likelihood. */
+struct mrd_adapter;
+#define MRD_SIDE_IMAGE 0
+#define MRD_SIDE_TEXT 1
+
+struct mrd_adapter_opt {
+    size_t size;        /* MRD_ADAPTER_OPT_INIT sets it */
+    const char *engine; /* as struct mrd_model_opt; "ref64" computes in double */
+    int threads;
+    const char *const
+        *options;      /* fitting: [n_options] "name=value", as the options of `meridian adapt`: method, epochs, */
+    int64_t n_options; /* hidden, seed ... */
+};
+#define MRD_ADAPTER_OPT_INIT                                                                                           \
+    {                                                                                                                  \
+        sizeof(struct mrd_adapter_opt), NULL, 0, NULL, 0                                                               \
+    }
+
+/* Learns from the pairs. *json, which may be NULL, receives what `meridian adapt --json` prints: final_loss,
+ * validation, steps, seconds, pairs. A folder below $TMPDIR is used meanwhile. */
+MRD_API int mrd_adapter_fit(struct mrd_adapter **a, const struct mrd_pairs *p, const struct mrd_adapter_opt *opt,
+                            char **json);
+MRD_API int mrd_adapter_open(struct mrd_adapter **a, const char *path, const struct mrd_adapter_opt *opt);
+/* path becomes a folder, whole or not at all; one that exists is replaced when `force` is 1. */
+MRD_API int mrd_adapter_save(struct mrd_adapter *a, const char *path, int force);
+MRD_API void mrd_adapter_free(struct mrd_adapter **a);
+MRD_API const char *mrd_adapter_method(const struct mrd_adapter *a); /* "probvlm"; lives as long as the adapter */
+MRD_API int64_t mrd_adapter_width(const struct mrd_adapter *a);      /* of the vectors that it takes */
+/* *json receives the options of fitting: name -> {"type", "default", "min", "max", "choices", "help"}. */
+MRD_API int mrd_adapter_options(char **json);
+
+struct mrd_predict_opt {
+    size_t size;    /* MRD_PREDICT_OPT_INIT sets it */
+    int64_t passes; /* with dropout, or of test-time augmentation; 0: 15, or what the adapter says */
+    double dropout; /* of these; below 0: as trained */
+    uint64_t seed;
+};
+#define MRD_PREDICT_OPT_INIT                                                                                           \
+    {                                                                                                                  \
+        sizeof(struct mrd_predict_opt), 0, -1.0, 0                                                                     \
+    }
+/* Arrays to fill, each may be NULL: [n], or [n, width]. Variances are in the adapter's unit: 1 is the mean square of a
+ * number of the training vectors about their mean. mean, scale, shape: of the distribution, in the coordinates of unit
+ * vectors. fidelity: cosine of the mean with the vector. What a method does not have is left as it was. */
+struct mrd_predicted {
+    size_t size;         /* MRD_PREDICTED_INIT sets it */
+    double *uncertainty; /* larger is less certain */
+    double *aleatoric, *epistemic, *log_variance, *fidelity;
+    float *mean, *scale, *shape;
+};
+#define MRD_PREDICTED_INIT                                                                                             \
+    {                                                                                                                  \
+        sizeof(struct mrd_predicted), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL                                   \
+    }
+/* x [n, width]: vectors of one side. */
+MRD_API int mrd_adapter_predict(struct mrd_adapter *a, const float *x, int64_t n, int64_t width, int side,
+                                const struct mrd_predict_opt *opt, struct mrd_predicted *out);
+/* out [draws, width]: unit vectors from the distribution of row `row` of x [n, width]. region: "near" (the middle half
+ * of each dimension), "all", "tail" (beyond the middle nine tenths). */
+MRD_API int mrd_adapter_sample(struct mrd_adapter *a, const float *x, int64_t n, int64_t width, int side, int64_t row,
+                               int64_t draws, const char *region, uint64_t seed, float *out);
+/* out [rows of the other side]: log-likelihood of each of its vectors, per dimension, under the distribution of row
+ * `row` of `side`. The pairs of p are not looked at. */
+MRD_API int mrd_adapter_likelihood(struct mrd_adapter *a, const struct mrd_pairs *p, int side, int64_t row,
+                                   double *out);
+
+/* ---- how far to trust an answer ---------------------------------------------------------------------------------- */
+
+struct mrd_uncertainty_opt {
+    size_t size;                 /* MRD_UNCERTAINTY_OPT_INIT sets it */
+    int64_t bootstrap;           /* as struct mrd_measure_opt */
+    uint64_t seed;               /* also of the adapter's passes */
+    double temperature;          /* of the softmax; 0: fitted on val, or 0.01 */
+    int64_t levels;              /* of uncertainty, 2 to 64; 0: 5 */
+    const char *scores;          /* names with commas; NULL: all */
+    const char *const *split;    /* [n_images] test, val or train; NULL: every query is measured */
+    const char *const *labels;   /* [n_images] a hit is an answer of the query's label; NULL: the pairs say */
+    struct mrd_adapter *adapter; /* also its uncertainty; or NULL */
+};
+#define MRD_UNCERTAINTY_OPT_INIT                                                                                       \
+    {                                                                                                                  \
+        sizeof(struct mrd_uncertainty_opt), 0, 0, 0.0, 0, NULL, NULL, NULL, NULL                                       \
+    }
+/* Does a score know when the first answer is wrong? *json as `meridian eval uncertainty --json`, without the source. */
+MRD_API int mrd_uncertainty(char **json, const struct mrd_pairs *p, const struct mrd_uncertainty_opt *opt);
+
+struct mrd_calibrate_opt {
+    size_t size;                         /* MRD_CALIBRATE_OPT_INIT sets it and the usual values */
+    const char *method, *features;       /* NULL: "beta", "cosine,margin,softmax" */
+    int64_t hits;                        /* length of the lists, 1 to 1000 */
+    double validation_share, risk_share; /* 0.01 to 1; 0 to 0.99 */
+    double same, l2;                     /* 0.5 to 1; 0 to 1000 */
+    int hard;                            /* 1: fitted to 1 and 0, not to softened targets */
+    int64_t bootstrap;
+    uint64_t seed;
+    const char *const *split; /* [n_images] val or test in place of the share; or NULL */
+    const char *path;         /* also written there, for `search --calibration`; or NULL */
+    int force;                /* 1: a file there is replaced */
+};
+#define MRD_CALIBRATE_OPT_INIT                                                                                         \
+    {                                                                                                                  \
+        sizeof(struct mrd_calibrate_opt), NULL, NULL, 10, 0.6, 0.5, 0.99999, 0.001, 0, 1000, 0, NULL, NULL, 0          \
+    }
+/* p(match), the probability that a hit is right: *json as `meridian calibrate --json`. */
+MRD_API int mrd_calibrate(char **json, const struct mrd_pairs *p, const struct mrd_calibrate_opt *opt);
+
+struct mrd_review_opt {
+    size_t size;        /* MRD_REVIEW_OPT_INIT sets it and the usual values */
+    const char *what;   /* "duplicates", "mismatches", "ambiguous", with commas; NULL: all */
+    int64_t n;          /* items of each kind */
+    double temperature; /* 0: fitted */
+    int raw;            /* 1: by the plain cosine, to compare */
+};
+#define MRD_REVIEW_OPT_INIT                                                                                            \
+    {                                                                                                                  \
+        sizeof(struct mrd_review_opt), NULL, 50, 0.0, 0                                                                \
+    }
+/* What a person should look at first: *json {"items": [{"what", "score", "cosine", "side", "row", "other_row"}]}, the
+ * likeliest fault first, as `meridian review --json`. */
+MRD_API int mrd_review(char **json, const struct mrd_pairs *p, const struct mrd_review_opt *opt);
 
 #ifdef __cplusplus
 }

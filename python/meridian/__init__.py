@@ -6,6 +6,7 @@
     T = m.encode_texts(["a cat", "a dog"])             # [2, d]
     mrd.retrieval(I, T)["image_to_text"]["recall"]     # {"1": 1.0, ...}
     value, dI, dT = mrd.loss("clip", I, T, tau=0.07)
+    a = mrd.Adapter.fit(I, T, method="probvlm")        # distributions in place of vectors
 
 Nothing is compiled and nothing else is imported. The names are those of the program `meridian`, and so are the numbers:
 this package checks arguments, lends memory, and reads answers. docs/python.md is the guide, include/meridian.h the
@@ -22,11 +23,13 @@ An array that does not lie in memory as C would have it, in the type that is com
 from ._errors import (DataError, ExistsError, Interrupted, LockedError, MeridianError, MismatchError, NonFiniteError,
                       OutOfMemory, SpaceError, UnsupportedError, UsageError)
 from ._library import VERSION as __version__, library_path
+from ._adapter import Adapter
 from ._calls import interrupt
 from ._loss import loss, losses
 from ._measures import geometry, retrieval
 from ._model import Model
+from ._trust import calibrate, review, uncertainty
 
-__all__ = ["DataError", "ExistsError", "Interrupted", "LockedError", "MeridianError", "MismatchError", "Model",
-           "NonFiniteError", "OutOfMemory", "SpaceError", "UnsupportedError", "UsageError", "__version__", "geometry",
-           "interrupt", "library_path", "loss", "losses", "retrieval"]
+__all__ = ["Adapter", "DataError", "ExistsError", "Interrupted", "LockedError", "MeridianError", "MismatchError", "Model",
+           "NonFiniteError", "OutOfMemory", "SpaceError", "UnsupportedError", "UsageError", "__version__",
+           "calibrate", "geometry", "interrupt", "library_path", "loss", "losses", "retrieval", "review", "uncertainty"]

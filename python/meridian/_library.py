@@ -53,6 +53,50 @@ class LossOpt(ctypes.Structure):
                 ("normalize", c_int)]
 
 
+class AdapterOpt(ctypes.Structure):
+    """struct mrd_adapter_opt."""
+
+    _fields_ = [("size", c_size_t), ("engine", c_char_p), ("threads", c_int), ("options", POINTER(c_char_p)),
+                ("n_options", c_int64)]
+
+
+class PredictOpt(ctypes.Structure):
+    """struct mrd_predict_opt."""
+
+    _fields_ = [("size", c_size_t), ("passes", c_int64), ("dropout", c_double), ("seed", c_uint64)]
+
+
+class Predicted(ctypes.Structure):
+    """struct mrd_predicted."""
+
+    _fields_ = [("size", c_size_t), ("uncertainty", c_void_p), ("aleatoric", c_void_p), ("epistemic", c_void_p),
+                ("log_variance", c_void_p), ("fidelity", c_void_p), ("mean", c_void_p), ("scale", c_void_p),
+                ("shape", c_void_p)]
+
+
+class UncertaintyOpt(ctypes.Structure):
+    """struct mrd_uncertainty_opt."""
+
+    _fields_ = [("size", c_size_t), ("bootstrap", c_int64), ("seed", c_uint64), ("temperature", c_double),
+                ("levels", c_int64), ("scores", c_char_p), ("split", POINTER(c_char_p)), ("labels", POINTER(c_char_p)),
+                ("adapter", c_void_p)]
+
+
+class CalibrateOpt(ctypes.Structure):
+    """struct mrd_calibrate_opt."""
+
+    _fields_ = [("size", c_size_t), ("method", c_char_p), ("features", c_char_p), ("hits", c_int64),
+                ("validation_share", c_double), ("risk_share", c_double), ("same", c_double), ("l2", c_double),
+                ("hard", c_int), ("bootstrap", c_int64), ("seed", c_uint64), ("split", POINTER(c_char_p)),
+                ("path", c_char_p), ("force", c_int)]
+
+
+class ReviewOpt(ctypes.Structure):
+    """struct mrd_review_opt."""
+
+    _fields_ = [("size", c_size_t), ("what", c_char_p), ("n", c_int64), ("temperature", c_double), ("raw", c_int)]
+
+
 LogSink = ctypes.CFUNCTYPE(None, c_void_p, c_int, c_char_p)
 
 _FUNCTIONS = {  # name: (result, arguments)
@@ -87,6 +131,21 @@ _FUNCTIONS = {  # name: (result, arguments)
     "mrd_loss_f32": (c_int, [c_char_p, POINTER(LossOpt), c_void_p, c_void_p, c_int64, c_int64, POINTER(c_double),
                              c_void_p, c_void_p]),
     "mrd_losses": (c_int, [POINTER(c_void_p)]),
+    "mrd_adapter_fit": (c_int, [POINTER(c_void_p), POINTER(Pairs), POINTER(AdapterOpt), POINTER(c_void_p)]),
+    "mrd_adapter_open": (c_int, [POINTER(c_void_p), c_char_p, POINTER(AdapterOpt)]),
+    "mrd_adapter_save": (c_int, [c_void_p, c_char_p, c_int]),
+    "mrd_adapter_free": (None, [POINTER(c_void_p)]),
+    "mrd_adapter_method": (c_char_p, [c_void_p]),
+    "mrd_adapter_width": (c_int64, [c_void_p]),
+    "mrd_adapter_options": (c_int, [POINTER(c_void_p)]),
+    "mrd_adapter_predict": (c_int, [c_void_p, c_void_p, c_int64, c_int64, c_int, POINTER(PredictOpt),
+                                    POINTER(Predicted)]),
+    "mrd_adapter_sample": (c_int, [c_void_p, c_void_p, c_int64, c_int64, c_int, c_int64, c_int64, c_char_p, c_uint64,
+                                   c_void_p]),
+    "mrd_adapter_likelihood": (c_int, [c_void_p, POINTER(Pairs), c_int, c_int64, c_void_p]),
+    "mrd_uncertainty": (c_int, [POINTER(c_void_p), POINTER(Pairs), POINTER(UncertaintyOpt)]),
+    "mrd_calibrate": (c_int, [POINTER(c_void_p), POINTER(Pairs), POINTER(CalibrateOpt)]),
+    "mrd_review": (c_int, [POINTER(c_void_p), POINTER(Pairs), POINTER(ReviewOpt)]),
 }
 
 

@@ -2,33 +2,16 @@
 
 import ctypes
 import json
-import numbers
-from typing import Any, Dict, List, Tuple
+from typing import Any, Dict, Tuple
 
 import numpy as np
 
 from . import _arrays
 from ._calls import call, call_for_text
 from ._library import LossOpt, lib
-
+from ._words import words
 
 _PAIRS = 32768  # what the library takes
-
-
-def _word(name: str, value: Any) -> List[bytes]:
-    if isinstance(value, (bool, np.bool_)):
-        shown = "true" if value else "false"
-    elif isinstance(value, numbers.Integral):
-        shown = str(int(value))
-    elif isinstance(value, numbers.Real):
-        shown = repr(float(value))
-    elif isinstance(value, str):
-        shown = value
-    elif isinstance(value, (list, tuple)):
-        return [word for one in value for word in _word(name, one)]
-    else:
-        raise TypeError(f"option {name}: {type(value).__name__}, expected a number, a str, a bool or a list of str")
-    return [_arrays.text(f"{name}={shown}", f"option {name}")]
 
 
 def loss(name: str, images: Any, texts: Any, *, match: Any = None, normalize: bool = False,
@@ -55,9 +38,9 @@ def loss(name: str, images: Any, texts: Any, *, match: Any = None, normalize: bo
     known = None if match is None else _arrays.match(match, x.shape[0])
     if not isinstance(normalize, (bool, np.bool_)):
         raise TypeError(f"normalize: {type(normalize).__name__}, expected bool")
-    words = [word for key, value in options.items() for word in _word(key, value)]
-    v = _arrays.strings(words)
-    opt = LossOpt(size=ctypes.sizeof(LossOpt), options=v, n_options=len(words),
+    named = words(options)
+    v = _arrays.strings(named)
+    opt = LossOpt(size=ctypes.sizeof(LossOpt), options=v, n_options=len(named),
                   match=None if known is None else known.ctypes.data, normalize=int(normalize))
     opt._kept = (v, known)
     value = ctypes.c_double()

@@ -9,7 +9,8 @@ from ._calls import call_for_text
 from ._library import MeasureOpt, Pairs, lib
 
 
-def _measure(function: Callable[..., int], images: Any, texts: Any, pairs: Any, options: MeasureOpt) -> Dict[str, Any]:
+def borrow(images: Any, texts: Any, pairs: Any) -> Pairs:
+    """Two matrices and which rows belong together, for the time of a call."""
     most = (_arrays.ROWS, _arrays.WIDTH)
     x = _arrays.floats(images, "images", "n d", most=most)
     y = _arrays.floats(texts, "texts", "m d", sizes=(None, x.shape[1]), most=most)
@@ -17,11 +18,16 @@ def _measure(function: Callable[..., int], images: Any, texts: Any, pairs: Any, 
     p = Pairs(images=x.ctypes.data, texts=y.ctypes.data, n_images=x.shape[0], n_texts=y.shape[0], width=x.shape[1],
               pairs=None if rows is None else rows.ctypes.data, n_pairs=0 if rows is None else rows.shape[0])
     p._arrays = (x, y, rows)  # alive as long as the call, also one that nobody waits for
+    return p
+
+
+def _measure(function: Callable[..., int], images: Any, texts: Any, pairs: Any, options: Any) -> Dict[str, Any]:
+    p = borrow(images, texts, pairs)
     options.size = ctypes.sizeof(options)
     return json.loads(call_for_text(function, p, options))
 
 
-def _resamples(n: Any) -> int:
+def resamples(n: Any) -> int:
     return _arrays.whole(n, "bootstrap", 0, 1000000) or -1
 
 
@@ -44,7 +50,7 @@ def retrieval(images: Any, texts: Any, pairs: Any = None, *, bootstrap: int = 10
     if temperature is not None and not 0 < t <= 1000:
         raise ValueError(f"temperature: {t}, expected above 0 and at most 1000")
     return _measure(lib.mrd_retrieval, images, texts, pairs,
-                    MeasureOpt(bootstrap=_resamples(bootstrap), seed=_arrays.whole(seed, "seed", 0, 2**63 - 1),
+                    MeasureOpt(bootstrap=resamples(bootstrap), seed=_arrays.whole(seed, "seed", 0, 2**63 - 1),
                                temperature=t, bins=_arrays.whole(bins, "bins", 1, 64),
                                bins_mass=_arrays.whole(bins_mass, "bins_mass", 1, 64)))
 
@@ -56,4 +62,4 @@ def geometry(images: Any, texts: Any, pairs: Any = None, *, bootstrap: int = 100
     Arguments and errors as for retrieval. Formulas: docs/methods/measures.md.
     """
     return _measure(lib.mrd_geometry, images, texts, pairs,
-                    MeasureOpt(bootstrap=_resamples(bootstrap), seed=_arrays.whole(seed, "seed", 0, 2**63 - 1)))
+                    MeasureOpt(bootstrap=resamples(bootstrap), seed=_arrays.whole(seed, "seed", 0, 2**63 - 1)))

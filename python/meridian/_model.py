@@ -1,59 +1,19 @@
 """A model: pictures and texts to vectors of unit length, and, for those that can, matches and captions."""
 
 import ctypes
-import threading
-import weakref
-from types import TracebackType
-from typing import Any, Iterator, List, Optional, Sequence, Tuple, Type, Union
+from typing import Any, Iterator, List, Optional, Sequence, Tuple, Union
 
 import numpy as np
 
 from . import _arrays
-from ._calls import call, inside, take_text
+from ._calls import call, take_text
+from ._handles import Owner, free_waiting
 from ._library import CaptionOpt, ModelOpt, lib
 
 _AT_A_TIME = 64  # pictures from files that wait as pixels
-_unfreed: "List[int]" = []  # handles given up where nothing may be freed: inside the library's own callback
 
 
-def _free(address: int) -> None:
-    if getattr(inside, "sink", False):
-        _unfreed.append(address)
-        return
-    handle = ctypes.c_void_p(address)
-    lib.mrd_model_free(ctypes.byref(handle))
-
-
-class _Handle:
-    """The library's handle, which must outlive the calls that use it, whoever closes it meanwhile."""
-
-    def __init__(self, address: int) -> None:
-        self.address, self.users, self.closed = address, 0, False
-        self.lock = threading.Lock()
-
-    def __enter__(self) -> int:
-        with self.lock:
-            if self.closed:
-                raise ValueError("the model is closed")
-            self.users += 1
-        return self.address
-
-    def __exit__(self, *_: Any) -> None:
-        with self.lock:
-            self.users -= 1
-            last = self.closed and self.users == 0
-        if last:
-            _free(self.address)
-
-    def close(self) -> None:
-        with self.lock:
-            last = not self.closed and self.users == 0
-            self.closed = True
-        if last:
-            _free(self.address)
-
-
-class Model:
+class Model(Owner):
     """A model folder (HuggingFace, open_clip, OpenAI's layout), a run folder, or a shipped model by name ("emoji").
 
     engine: "cpu" (fast, the default), "ref" (plain C, slow, the truth). threads: 0 for all cores. dtype: "f32", or
@@ -72,13 +32,10 @@ class Model:
         opt = ModelOpt(size=ctypes.sizeof(ModelOpt), threads=_arrays.whole(threads, "threads", 0, 1024),
                        engine=None if engine is None else _arrays.text(engine, "engine"), low=int(dtype == "bf16"),
                        image_size=0 if image_size is None else _arrays.whole(image_size, "image_size", 1, 65535))
-        while _unfreed:
-            _free(_unfreed.pop())
+        free_waiting()
         out = ctypes.c_void_p()
         call(lib.mrd_model_open, ctypes.byref(out), _arrays.path(path, "path"), opt)
-        self._handle = _Handle(out.value)
-        self._finalizer = weakref.finalize(self, self._handle.close)
-        self._finalizer.atexit = False
+        self._own(out.value, lib.mrd_model_free, "model")
         self._fingerprint: Optional[str] = None
         with self._handle as h:
             self._width, self._side = lib.mrd_model_width(h), lib.mrd_model_image_size(h)
@@ -139,17 +96,8 @@ class Model:
             self._fingerprint = take_text(out.value)
         return self._fingerprint
 
-    def close(self) -> None:
-        """Gives the memory back. Calls that are running end as they would; later ones are ValueErrors."""
-        self._finalizer.detach()
-        self._handle.close()
-
     def __enter__(self) -> "Model":
         return self
-
-    def __exit__(self, kind: Optional[Type[BaseException]], value: Optional[BaseException],
-                 trace: Optional[TracebackType]) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"<meridian.Model {self._name!r}: {self._family}, width {self._width}, {self._side} pixels>"

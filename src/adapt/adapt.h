@@ -46,6 +46,8 @@ struct adapt_result {
 int adapt_fit(const struct set *s, const struct adapt_opt *o, const struct engine *e, const char *dir, bool force,
               struct adapt_result *out);
 
+json_t *adapt_result_to_json(const struct adapt_result *r, const char *method); /* as `adapt --json`, without out */
+
 /* The mean of the weights of n adapters of one design (weights NULL: equal; else interpolated by their shares), as a
  * folder. Different designs are refused (ERR_MISMATCH, both named); of different models the result names none. */
 int adapt_average(const char *const *dirs, const double *weights, int n, const struct engine *e, const char *dir,
@@ -57,6 +59,7 @@ int adapt_open(struct adapter **a, const char *dir);
 int adapt_open_on(struct adapter **a, const char *dir, const struct engine *e);
 void adapt_close(struct adapter **a);
 const char *adapt_method(const struct adapter *a);
+int64_t adapt_width(const struct adapter *a); /* of the vectors that it takes */
 /* Whether this side has distributions (asymmetric methods leave the pictures points). */
 bool adapt_covers(const struct adapter *a, int side);
 

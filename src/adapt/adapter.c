@@ -103,6 +103,22 @@ void adapt_close(struct adapter **a)
     arena_close(&arena);
 }
 
+int64_t adapt_width(const struct adapter *a)
+{
+    return a->d.width;
+}
+
+json_t *adapt_result_to_json(const struct adapt_result *r, const char *method)
+{
+    json_t *j = json_pack("{s:o, s:I, s:f, s:o, s:I, s:I, s:s}", "final_loss", json_number(r->final_loss), "steps",
+                          (json_int_t)r->steps, "seconds", r->seconds, "validation", json_number(r->validation),
+                          "pairs", (json_int_t)r->n_train, "validation_pairs", (json_int_t)r->n_validation, "method",
+                          method);
+    if (j && isfinite(r->validation))
+        json_object_set_new(j, "best_epoch", json_integer(r->best_epoch));
+    return j;
+}
+
 const char *adapt_method(const struct adapter *a)
 {
     return a->d.method->name;

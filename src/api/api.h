@@ -11,7 +11,9 @@
 #include <stddef.h>
 
 struct mrd_model;
+struct mrd_pairs;
 struct model;
+struct set;
 
 /* Silences the log once, forgets this thread's last message, and lets mrd_interrupt reach the call. */
 void api_begin(void);
@@ -23,6 +25,13 @@ bool api_lock_to_free(void); /* to give something back; false where nobody can b
 
 /* What the caller's header knew of a struct of options, over the defaults that are there. n: what we know. */
 int api_take_opt(void *into, size_t n, const void *from, const char *name);
+/* The caller's arrays as a set (api_measure.c), with pairs of its own: mem_free(s->pairs) in any case. Only read. */
+int api_borrow(struct set *s, const struct mrd_pairs *p);
+/* Words "name=value" into a struct of options, defaults first (api_words.c); what: "loss \"clip\"", for messages. */
+int api_read_words(const struct opt *table, void *into, struct arena *a, const char *const *options, int64_t n,
+                   const char *what);
+/* A table as {name: {"type", "default", "min", "max", "choices", "help"}}; NULL: no memory. */
+json_t *api_describe_options(const struct opt *table, size_t size);
 /* Takes the reference; *out is the caller's, mrd_free. */
 int api_put_json(char **out, json_t *o);
 /* A copy for the caller, mrd_free. */

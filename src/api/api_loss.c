@@ -1,8 +1,7 @@
 /* api/api_loss.c: the losses of meridian.h: any objective of room loss on arrays, with the gradients of its inputs.
  *
  * Everything is computed on the double engine, whatever the caller's arrays are: a loss is small next to the encoders
- * that a caller runs around it, and with a low temperature single precision leaves four digits. Options are words as on
- * the command line, read under the C locale: a host program may have another, in which 0.07 is no number. */
+ * that a caller runs around it, and with a low temperature single precision leaves four digits. */
 #include "api/api.h"
 
 #include "kernel/kernel.h"
@@ -10,89 +9,19 @@
 #include "meridian.h"
 #include "tensor/tensor.h"
 
-#include <locale.h>
 #include <math.h>
 #include <string.h>
 
-enum { MAX_PAIRS = 32768, MAX_OPTIONS = 1000 };
+enum { MAX_PAIRS = 32768 };
 
 /* ---- options ---- */
 
-/* Whether an option is called so, with '_' for '-'. */
-static bool is_named(const struct opt *o, const char *name, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        if (o->name[i] != (name[i] == '_' ? '-' : name[i]))
-            return false;
-    return !o->name[n];
-}
-
-static const struct opt *find_option(const struct loss_kind *k, const char *name, size_t n)
-{
-    for (const struct opt *o = k->options; o && o->name; o++)
-        if (is_named(o, name, n))
-            return o;
-    return NULL;
-}
-
-static int unknown_option(const struct loss_kind *k, const char *name, size_t n)
-{
-    struct str known = {0};
-    for (const struct opt *o = k->options; o && o->name; o++)
-        str_add(&known, "%s%s", known.n ? ", " : "", o->name);
-    int rc = err_set(ERR_USAGE, "loss \"%s\" has no option \"%.*s\"; it has: %s", k->name, (int)(n < 60 ? n : 60), name,
-                     known.s ? known.s : "none");
-    str_free(&known);
-    return rc;
-}
-
-/* "tau=0.07" -> "--temperature=0.07": papers and the command line know it by different names. */
-static int option_word(const struct loss_kind *k, struct arena *a, const char *word, char **out)
-{
-    size_t n = strcspn(word, "=");
-    const struct opt *o = find_option(k, word, n);
-    if (!o && n == 3 && !strncmp(word, "tau", n))
-        o = find_option(k, "temperature", strlen("temperature"));
-    if (!o)
-        return unknown_option(k, word, n);
-    size_t size = strlen(o->name) + strlen(word + n) + 3;
-    *out = arena_alloc(a, size);
-    if (!*out)
-        return ERR_MEMORY;
-    snprintf(*out, size, "--%s%s", o->name, word + n);
-    return 0;
-}
-
-static int read_words(const struct loss_kind *k, void *into, struct arena *a, char **words, int n)
-{
-    locale_t plain = newlocale(LC_NUMERIC_MASK, "C", (locale_t)0);
-    if (plain == (locale_t)0)
-        FAIL(ERR_MEMORY, "no memory for a locale");
-    locale_t before = uselocale(plain);
-    int rc = opt_parse_argv(k->options, into, a, n, words, NULL);
-    uselocale(before);
-    freelocale(plain);
-    return rc < 0 ? err_while(rc, "reading the options of loss \"%s\"", k->name) : 0;
-}
-
 static int read_options(const struct loss_kind *k, const struct mrd_loss_opt *o, struct arena *a, void **into)
 {
-    if (o->n_options < 0 || o->n_options > MAX_OPTIONS || (o->n_options > 0 && !o->options))
-        FAIL(ERR_USAGE, "struct mrd_loss_opt: n_options is %lld, expected 0 to %d and options given",
-             (long long)o->n_options, MAX_OPTIONS);
+    char what[96];
+    snprintf(what, sizeof what, "loss \"%.60s\"", k->name);
     *into = arena_calloc(a, 1, k->size ? k->size : 1);
-    char **words = arena_calloc(a, (size_t)o->n_options + 1, sizeof *words);
-    if (!*into || !words)
-        return ERR_MEMORY;
-    opt_defaults(k->options, *into);
-    for (int64_t i = 0; i < o->n_options; i++) {
-        const char *word = o->options[i];
-        if (!word || !strchr(word, '='))
-            FAIL(ERR_USAGE, "struct mrd_loss_opt: option %lld is \"%.60s\", expected NAME=VALUE", (long long)i,
-                 word ? word : "(NULL)");
-        TRY(option_word(k, a, word, &words[i]));
-    }
-    return read_words(k, *into, a, words, (int)o->n_options);
+    return *into ? api_read_words(k->options, *into, a, o->options, o->n_options, what) : ERR_MEMORY;
 }
 
 /* ---- arrays ---- */
@@ -242,62 +171,11 @@ int mrd_loss_f32(const char *name, const struct mrd_loss_opt *opt, const float *
 
 /* ---- the list ---- */
 
-static const char *type_name(enum opt_type t)
-{
-    static const char *const names[] = {"bool", "int", "real", "string", "choice", "list"};
-    return names[t];
-}
-
-static json_t *split_choices(const char *choices)
-{
-    json_t *a = json_array();
-    for (const char *c = choices; c && *c;) {
-        size_t n = strcspn(c, "|");
-        json_array_append_new(a, json_stringn(c, n));
-        c += n + (c[n] == '|');
-    }
-    return a;
-}
-
-static json_t *describe_option(const struct opt *o, json_t *def)
-{
-    json_t *j = json_object();
-    json_object_set_new(j, "type", json_string(type_name(o->type)));
-    json_object_set(j, "default", def ? def : json_null());
-    if (o->min != 0.0 || o->max != 0.0) {
-        json_object_set_new(j, "min", json_number(o->min));
-        json_object_set_new(j, "max", json_number(o->max));
-    }
-    if (o->choices)
-        json_object_set_new(j, "choices", split_choices(o->choices));
-    json_object_set_new(j, "help", json_string(o->help ? o->help : ""));
-    return j;
-}
-
-static void underscore(char *out, size_t n, const char *name)
-{
-    snprintf(out, n, "%s", name);
-    for (char *c = out; *c; c++)
-        *c = *c == '-' ? '_' : *c;
-}
-
 static int describe(json_t *all, const struct loss_kind *k)
 {
-    char name[128];
-    void *defaults = mem_calloc(1, k->size ? k->size : 1);
-    json_t *options = json_object();
-    if (!defaults) {
-        json_decref(options);
+    json_t *options = api_describe_options(k->options, k->size);
+    if (!options)
         return ERR_MEMORY;
-    }
-    opt_defaults(k->options, defaults);
-    json_t *values = opt_to_json(k->options, defaults);
-    for (const struct opt *o = k->options; o && o->name; o++) {
-        underscore(name, sizeof name, o->name);
-        json_object_set_new(options, name, describe_option(o, json_object_get(values, name)));
-    }
-    json_decref(values);
-    mem_free(defaults);
     json_object_set_new(all, k->name, json_pack("{s:s, s:o}", "help", k->help, "options", options));
     return 0;
 }

@@ -43,15 +43,15 @@ static int copy_pairs(struct set *s, const struct mrd_pairs *p)
     return 0;
 }
 
-/* The caller's arrays as a set; room eval only reads them. */
-static int borrow(struct set *s, const struct mrd_pairs *p)
+int api_borrow(struct set *s, const struct mrd_pairs *p)
 {
+    static char path[] = "arrays"; /* what messages call it */
     TRY(check_arrays(p));
     union {
         const float *theirs;
         float *ours;
     } images = {p->images}, texts = {p->texts};
-    *s = (struct set){.width = p->width, .model = "", .fingerprint = "", .data = "", .protocol = ""};
+    *s = (struct set){.path = path, .width = p->width, .model = "", .fingerprint = "", .data = "", .protocol = ""};
     s->image = (struct set_side){.n = p->n_images, .x = images.ours};
     s->text = (struct set_side){.n = p->n_texts, .x = texts.ours};
     return copy_pairs(s, p);
@@ -108,7 +108,7 @@ static int measure(int (*how)(char **, const struct set *, const struct eval_opt
     if (!json)
         FAIL(ERR_USAGE, "%s: json must be given", name);
     TRY(take_measure_opt(&o, opt));
-    int rc = borrow(&s, p);
+    int rc = api_borrow(&s, p);
     if (rc == 0)
         rc = api_lock();
     if (rc == 0) {

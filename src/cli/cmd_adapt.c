@@ -40,12 +40,9 @@ static int open_set(struct cli *c, const struct adapt_cmd *o, struct set **s)
 static int report(const struct cli *c, const struct adapt_cmd *o, const struct adapt_result *r)
 {
     if (c->json) {
-        json_t *j = json_pack("{s:o, s:I, s:f, s:o, s:I, s:I, s:s, s:s}", "final_loss", json_number(r->final_loss),
-                              "steps", (json_int_t)r->steps, "seconds", r->seconds, "validation",
-                              json_number(r->validation), "pairs", (json_int_t)r->n_train, "validation_pairs",
-                              (json_int_t)r->n_validation, "method", o->adapt.method, "out", o->out);
-        if (j && isfinite(r->validation))
-            json_object_set_new(j, "best_epoch", json_integer(r->best_epoch));
+        json_t *j = adapt_result_to_json(r, o->adapt.method);
+        if (j)
+            json_object_set_new(j, "out", json_string(o->out));
         return cli_put_json(j);
     }
     printf("pairs             %lld, %lld to judge by\n", (long long)r->n_train, (long long)r->n_validation);

@@ -16,7 +16,7 @@ struct calibrate_cmd {
 static const struct opt options[] = {
     {"method", 'm', OPT_CHOICE, F(method), "beta", 0, 0, "beta|platt|isotonic|temperature", NULL,
      "the map from score to probability"},
-    {"features", 0, OPT_STR, F(features), "cosine,margin,softmax", 0, 0, NULL, "LIST",
+    {"features", 0, OPT_STR, F(features), MATCH_FEATURES_USUAL, 0, 0, NULL, "LIST",
      "what the score is made of; temperature takes the softmax alone"},
     PATH_OPTION("out", struct calibrate_cmd, out, "CAL.json", "the calibration to write"),
     PATH_OPTION("figure", struct calibrate_cmd, figure, "F.svg", "reliability on the held-out pairs, as a picture"),
@@ -46,26 +46,6 @@ static const struct opt options[] = {
     {0},
 };
 #undef F
-
-static int read_features(const char *list, int *features)
-{
-    static const char *const names[N_MATCH_FEATURES] = {"cosine", "margin", "softmax"};
-    *features = 0;
-    for (const char *p = list; *p;) {
-        size_t n = strcspn(p, ",");
-        int k = 0;
-        while (k < N_MATCH_FEATURES && (strlen(names[k]) != n || strncmp(p, names[k], n) != 0))
-            k++;
-        if (k == N_MATCH_FEATURES)
-            FAIL(ERR_USAGE, "option --features: \"%.*s\" is unknown, expected cosine, margin and softmax with commas",
-                 (int)(n < 40 ? n : 40), p);
-        *features |= 1 << k;
-        p += n + (p[n] == ',');
-    }
-    if (!*features)
-        FAIL(ERR_USAGE, "option --features is empty, expected some of cosine,margin,softmax");
-    return 0;
-}
 
 /* ---- which rows ---- */
 
@@ -167,51 +147,27 @@ static int draw_figure(const struct calibrate_cmd *o, const struct set *s, const
     return rc;
 }
 
-static int fill(const struct calibrate_cmd *o, const struct set *s, const struct match_split *split,
-                struct calibration *c)
-{
-    struct match_opt opt = {.n_hits = o->hits,
-                            .fit = {.l2 = o->l2, .smooth = !o->hard},
-                            .bootstrap = o->bootstrap,
-                            .seed = (uint64_t)o->seed};
-    TRY(calibrator_find(o->method, &opt.kind));
-    TRY(read_features(o->features, &opt.features));
-    c->model = mem_strdup(s->model);
-    c->fingerprint = mem_strdup(s->fingerprint);
-    c->data = mem_strdup(s->data);
-    c->protocol = mem_strdup(s->protocol);
-    c->grouping = mem_strdup(split->grouping);
-    if (!c->model || !c->fingerprint || !c->data || !c->protocol || !c->grouping)
-        return ERR_MEMORY;
-    c->width = s->width;
-    c->n_hits = o->hits;
-    c->seed = o->seed;
-    for (int i = 0; i < 2; i++)
-        TRY(match_fit(s, i, split, &opt, &c->models[i]));
-    if (!c->models[0].fitted && !c->models[1].fitted)
-        FAIL(ERR_DATA, "set \"%s\": no pair lies in the validation part (%lld pairs); a calibration needs pairs",
-             s->path, (long long)s->n_pairs);
-    return 0;
-}
-
 static int calibrate(struct cli *c, const struct calibrate_cmd *o, const struct set *s)
 {
     struct match_split split = {0};
     struct calibration cal = {0};
     struct match_split_opt how = {
         .same = o->same, .validation = o->validation_share, .risk = o->risk_share, .seed = (uint64_t)o->seed};
+    struct match_opt opt = {.n_hits = o->hits,
+                            .fit = {.l2 = o->l2, .smooth = !o->hard},
+                            .bootstrap = o->bootstrap,
+                            .seed = (uint64_t)o->seed};
+    TRY(calibrator_find(o->method, &opt.kind));
+    TRY(match_features_find(o->features, "option --features", &opt.features));
     TRY(given_roles(c, o, s, &how.given));
     TRY(match_split_open(s, &how, &split));
-    int rc = fill(o, s, &split, &cal);
+    int rc = calibration_fit(s, &split, &opt, &cal);
     if (rc == 0 && o->out)
         rc = calibration_write(o->out, &cal);
     if (rc == 0 && o->figure)
         rc = draw_figure(o, s, &cal);
     if (rc == 0 && c->json) {
-        json_t *all = calibration_to_json(&cal);
-        json_object_set_new(all, "n_groups", json_integer((json_int_t)split.n_groups));
-        json_object_set_new(all, "largest_group", json_integer((json_int_t)split.largest));
-        rc = cli_put_json(all);
+        rc = cli_put_json(calibration_answer(&cal, &split));
     } else if (rc == 0) {
         printf("%s; %lld groups of pictures, the largest of %lld: %s\n\n", o->method, (long long)split.n_groups,
                (long long)split.largest, split.grouping);
@@ -234,7 +190,7 @@ static int run(struct cli *c)
     struct set *s = NULL;
     int features;
     which.force = false;
-    TRY(read_features(o->features, &features));
+    TRY(match_features_find(o->features, "option --features", &features));
     if (o->out)
         TRY(path_check_output(o->out, o->force));
     if (o->figure)

@@ -12,7 +12,7 @@ struct review_cmd {
 };
 #define F(field) offsetof(struct review_cmd, field)
 static const struct opt options[] = {
-    {"what", 0, OPT_STR, F(what), "duplicates,mismatches,ambiguous", 0, 0, NULL, "LIST", "what to look for"},
+    {"what", 0, OPT_STR, F(what), REVIEW_USUAL, 0, 0, NULL, "LIST", "what to look for"},
     {"number", 'n', OPT_INT, F(n), "50", 1, 10000000, NULL, "N", "so many of each"},
     PATH_OPTION("out", struct review_cmd, out, "LIST.csv", "the list to write; without it, it is printed"),
     {"temperature", 0, OPT_REAL, F(temperature), "0", 0, 1000, NULL, "X",
@@ -23,27 +23,6 @@ static const struct opt options[] = {
     {0},
 };
 #undef F
-
-static int read_kinds(const char *list, unsigned *kinds)
-{
-    *kinds = 0;
-    for (const char *p = list; *p;) {
-        size_t n = strcspn(p, ",");
-        int k = 0;
-        while (k < N_REVIEWS &&
-               (strlen(review_name((enum review_kind)k)) != n || strncmp(p, review_name((enum review_kind)k), n) != 0))
-            k++;
-        if (k == N_REVIEWS)
-            FAIL(ERR_USAGE,
-                 "option --what: \"%.*s\" is unknown, expected duplicates, mismatches and ambiguous with commas",
-                 (int)(n < 40 ? n : 40), p);
-        *kinds |= 1U << k;
-        p += n + (p[n] == ',');
-    }
-    if (!*kinds)
-        FAIL(ERR_USAGE, "option --what is empty, expected some of duplicates,mismatches,ambiguous");
-    return 0;
-}
 
 static const char *name_of(const struct set *s, bool text, int64_t row)
 {
@@ -78,7 +57,7 @@ static int make_cells(struct cli *c, const struct set *s, const struct review_it
         snprintf(text[3], sizeof text[3], "%lld", (long long)x[i].row);
         snprintf(text[4], sizeof text[4], "%lld", (long long)x[i].other);
         cell[0] = review_name(x[i].kind);
-        cell[4] = x[i].kind == REVIEW_MISMATCHES ? "pair" : x[i].text ? "text" : "image";
+        cell[4] = review_side(&x[i]);
         const int at[5] = {1, 2, 3, 5, 6};
         for (int k = 0; k < 5; k++) {
             cell[at[k]] = arena_strdup(c->arena, text[k]);
@@ -95,15 +74,14 @@ static int make_cells(struct cli *c, const struct set *s, const struct review_it
 static json_t *list_to_json(const struct set *s, const struct review_item *x, int64_t n)
 {
     json_t *list = json_array();
-    for (int64_t i = 0; list && i < n; i++)
-        json_array_append_new(
-            list, json_pack("{s:s, s:f, s:f, s:s, s:I, s:I, s:s, s:s}", "what", review_name(x[i].kind), "score",
-                            x[i].score, "cosine", x[i].cosine, "side",
-                            x[i].kind == REVIEW_MISMATCHES ? "pair"
-                            : x[i].text                    ? "text"
-                                                           : "image",
-                            "row", (json_int_t)x[i].row, "other_row", (json_int_t)x[i].other, "name",
-                            name_of(s, x[i].text, x[i].row), "other_name", name_of(s, other_text(&x[i]), x[i].other)));
+    for (int64_t i = 0; list && i < n; i++) {
+        json_t *one = review_item_to_json(&x[i]);
+        if (one) {
+            json_object_set_new(one, "name", json_string(name_of(s, x[i].text, x[i].row)));
+            json_object_set_new(one, "other_name", json_string(name_of(s, other_text(&x[i]), x[i].other)));
+        }
+        json_array_append_new(list, one);
+    }
     return list;
 }
 
@@ -129,7 +107,7 @@ static int review(struct cli *c, const struct review_cmd *o, const struct set *s
     const char **cells;
     unsigned kinds;
     int64_t n = 0;
-    TRY(read_kinds(o->what, &kinds));
+    TRY(review_find(o->what, "option --what", &kinds));
     if (s->n_pairs == 0 && (kinds & 1U << REVIEW_MISMATCHES))
         log_warn("set \"%s\" has no pairs: nothing can be mismatched", s->path);
     TRY(review_set(s, kinds, &opt, &items, &n));
@@ -157,7 +135,7 @@ static int run(struct cli *c)
     struct set *s = NULL;
     unsigned kinds;
     which.force = false;
-    TRY(read_kinds(o->what, &kinds));
+    TRY(review_find(o->what, "option --what", &kinds));
     if (o->out)
         TRY(path_check_output(o->out, o->force));
     TRY(cli_set(c, &which, &s));

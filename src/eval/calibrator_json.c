@@ -369,3 +369,67 @@ int calibration_read(const char *path, struct calibration *out)
     *out = c;
     return 0;
 }
+
+/* ---- fitting both directions ---- */
+
+int match_features_find(const char *list, const char *what, int *features)
+{
+    static const char *const names[N_MATCH_FEATURES] = {"cosine", "margin", "softmax"};
+    *features = 0;
+    for (const char *p = list; *p;) {
+        size_t n = strcspn(p, ",");
+        int k = 0;
+        while (k < N_MATCH_FEATURES && (strlen(names[k]) != n || strncmp(p, names[k], n) != 0))
+            k++;
+        if (k == N_MATCH_FEATURES)
+            FAIL(ERR_USAGE, "%s: \"%.*s\" is unknown, expected cosine, margin and softmax with commas", what,
+                 (int)(n < 40 ? n : 40), p);
+        *features |= 1 << k;
+        p += n + (p[n] == ',');
+    }
+    if (!*features)
+        FAIL(ERR_USAGE, "%s is empty, expected some of cosine,margin,softmax", what);
+    return 0;
+}
+
+static int fit(const struct set *s, const struct match_split *split, const struct match_opt *opt, struct calibration *c)
+{
+    c->model = mem_strdup(s->model);
+    c->fingerprint = mem_strdup(s->fingerprint);
+    c->data = mem_strdup(s->data);
+    c->protocol = mem_strdup(s->protocol);
+    c->grouping = mem_strdup(split->grouping);
+    if (!c->model || !c->fingerprint || !c->data || !c->protocol || !c->grouping)
+        return ERR_MEMORY;
+    c->width = s->width;
+    c->n_hits = opt->n_hits;
+    c->seed = (int64_t)opt->seed;
+    for (int i = 0; i < 2; i++)
+        TRY(match_fit(s, i, split, opt, &c->models[i]));
+    if (!c->models[0].fitted && !c->models[1].fitted)
+        FAIL(ERR_DATA, "set \"%s\": no pair lies in the validation part (%lld pairs); a calibration needs pairs",
+             s->path, (long long)s->n_pairs);
+    return 0;
+}
+
+int calibration_fit(const struct set *s, const struct match_split *split, const struct match_opt *opt,
+                    struct calibration *out)
+{
+    struct calibration c = {0};
+    int rc = fit(s, split, opt, &c);
+    if (rc < 0)
+        calibration_free(&c);
+    else
+        *out = c;
+    return rc;
+}
+
+json_t *calibration_answer(const struct calibration *c, const struct match_split *split)
+{
+    json_t *all = calibration_to_json(c);
+    if (all) {
+        json_object_set_new(all, "n_groups", json_integer((json_int_t)split->n_groups));
+        json_object_set_new(all, "largest_group", json_integer((json_int_t)split->largest));
+    }
+    return all;
+}

@@ -262,6 +262,9 @@ int conformal_threshold(const double *score, int64_t n, double coverage, double 
 /* ---- p(match) of search hits (calibrator_match.c, calibrator_split.c, calibrator_json.c) ------------------------ */
 
 enum { MATCH_COSINE = 1, MATCH_MARGIN = 2, MATCH_SOFTMAX = 4, MATCH_ALL = 7, N_MATCH_FEATURES = 3, MATCH_GRID = 50 };
+#define MATCH_FEATURES_USUAL "cosine,margin,softmax"
+/* MATCH_ bits out of names with commas; ERR_USAGE, what: "option --features", names the one that is unknown. */
+int match_features_find(const char *list, const char *what, int *features);
 /* Which rows a fit may see: 0 none, 1 fit, 2 thresholds (risk and coverage), 3 held out. Rows joined by a pair or by
  * nearly equal vectors (cosine above `same`) fall on one side. */
 enum { ROLE_NONE, ROLE_FIT, ROLE_RISK, ROLE_TEST };
@@ -334,6 +337,10 @@ struct calibration {
     int64_t width, n_hits, seed;
     struct match_model models[2];
 };
+/* Both directions; ERR_DATA when no pair lies in the validation part. */
+int calibration_fit(const struct set *s, const struct match_split *split, const struct match_opt *opt,
+                    struct calibration *out);
+json_t *calibration_answer(const struct calibration *c, const struct match_split *split); /* and how the rows fell */
 int calibration_write(const char *path, const struct calibration *c);
 int calibration_read(const char *path, struct calibration *out);
 json_t *calibration_to_json(const struct calibration *c);
@@ -396,6 +403,9 @@ void rank_order(const double *value, int better, int64_t n, double *rank);
 
 enum review_kind { REVIEW_DUPLICATES, REVIEW_MISMATCHES, REVIEW_AMBIGUOUS, N_REVIEWS };
 const char *review_name(enum review_kind kind);
+#define REVIEW_USUAL "duplicates,mismatches,ambiguous"
+/* Bits 1 << kind out of names with commas; ERR_USAGE, what: "option --what", names the one that is unknown. */
+int review_find(const char *list, const char *what, unsigned *kinds);
 struct review_item {
     enum review_kind kind;
     bool text; /* duplicates: of captions; ambiguous: the caption is ambiguous */
@@ -403,6 +413,8 @@ struct review_item {
         other; /* duplicates: two rows of the side; mismatches: image, text; ambiguous: row, its first answer */
     double score, cosine;
 };
+const char *review_side(const struct review_item *x); /* "image", "text", "pair" */
+json_t *review_item_to_json(const struct review_item *x);
 struct review_opt {
     int64_t n;          /* items of each kind */
     double temperature; /* 0: fitted */

@@ -31,6 +31,36 @@ const char *review_name(enum review_kind kind)
     return kind >= 0 && kind < N_REVIEWS ? names[kind] : NULL;
 }
 
+int review_find(const char *list, const char *what, unsigned *kinds)
+{
+    *kinds = 0;
+    for (const char *p = list; *p;) {
+        size_t n = strcspn(p, ",");
+        int k = 0;
+        while (k < N_REVIEWS && (strlen(names[k]) != n || strncmp(p, names[k], n) != 0))
+            k++;
+        if (k == N_REVIEWS)
+            FAIL(ERR_USAGE, "%s: \"%.*s\" is unknown, expected duplicates, mismatches and ambiguous with commas", what,
+                 (int)(n < 40 ? n : 40), p);
+        *kinds |= 1U << k;
+        p += n + (p[n] == ',');
+    }
+    if (!*kinds)
+        FAIL(ERR_USAGE, "%s is empty, expected some of " REVIEW_USUAL, what);
+    return 0;
+}
+
+const char *review_side(const struct review_item *x)
+{
+    return x->kind == REVIEW_MISMATCHES ? "pair" : x->text ? "text" : "image";
+}
+
+json_t *review_item_to_json(const struct review_item *x)
+{
+    return json_pack("{s:s, s:f, s:f, s:s, s:I, s:I}", "what", review_name(x->kind), "score", x->score, "cosine",
+                     x->cosine, "side", review_side(x), "row", (json_int_t)x->row, "other_row", (json_int_t)x->other);
+}
+
 /* The best `room` items so far, the worst on top of a heap; ties stay in order of arrival. */
 struct shelf {
     struct review_item *item;

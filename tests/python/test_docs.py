@@ -42,9 +42,10 @@ class Guide(unittest.TestCase):
             thing = getattr(mrd, name)
             if not isinstance(thing, str):
                 self.assertTrue(thing.__doc__, name)
-        for name, thing in vars(mrd.Model).items():
-            if not name.startswith("_"):
-                self.assertTrue(thing.__doc__, name)
+        for kind in (mrd.Model, mrd.Adapter):
+            for name, thing in vars(kind).items():
+                if not name.startswith("_"):
+                    self.assertTrue(getattr(thing, "__func__", thing).__doc__, name)
 
 
 if __name__ == "__main__":
