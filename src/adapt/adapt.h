@@ -18,6 +18,8 @@ struct dataset;
 /* ---- training (fit.c) ---- */
 
 struct adapt_opt {
+    bool low;          /* bf16 operands in the products of a network's training */
+    double save_every; /* seconds; 0: unfinished work is not kept */
     const char *method, *mean, *cross, *from, *split_column, *train_rows, *validation_rows;
     bool released;
     int64_t epochs, batch, hidden, samples, seed, split_seed, ensemble;
@@ -42,7 +44,8 @@ struct adapt_result {
     int64_t steps, best_epoch, n_train, n_validation; /* pairs */
 };
 /* Fits an adapter to the pairs of a set and writes its folder (adapter.json, adapter.safetensors, run.jsonl), whole or
- * not at all. */
+ * not at all. A network's unfinished fitting is kept in DIR.partial, now and then and when it is interrupted; the same
+ * call goes on there to the same result, bit for bit. */
 int adapt_fit(const struct set *s, const struct adapt_opt *o, const struct engine *e, const char *dir, bool force,
               struct adapt_result *out);
 

@@ -156,4 +156,24 @@ struct pass_sums {
 };
 void predict_variances(const struct pass_sums *s, int64_t passes, bool released, double *aleatoric, double *epistemic);
 
+/* fit_state.c: an unfinished fitting, kept in OUT.partial. The next batch is `step` of `epoch`; steps: done in all; sum:
+ * of the losses of this epoch. */
+struct fit_place {
+    int64_t epoch, step, steps, best_epoch;
+    double sum, best_loss;
+};
+struct optimizer;
+struct fit_memory {
+    struct params *params;
+    struct optimizer *adam;
+    void *best;
+};
+struct fit_state;
+/* Fills memory, place and in->log when unfinished work stands beside dir; refuses (ERR_MISMATCH) that of another set or
+ * other options; force throws it away. *st is set also on failure. */
+int fit_state_open(struct fit_state **st, const char *dir, bool force, const struct fit_in *in, const struct engine *e,
+                   const struct fit_memory *m, struct fit_place *at);
+int fit_state_save(struct fit_state *st, const struct fit_memory *m, const struct fit_place *at);
+int fit_state_close(struct fit_state **st, bool finished); /* finished: OUT stands, the folder goes */
+
 #endif

@@ -180,6 +180,7 @@ static int fit_members(const struct set *s, const struct adapt_opt *o, const str
         struct adapt_result r;
         one.ensemble = 1;
         one.seed = o->seed + k;
+        one.save_every = 0; /* the members lie in a temporary folder */
         one.split_seed = o->split_seed >= 0 ? o->split_seed : o->seed;
         TRY(member_path(path, sizeof path, dir, k));
         TRY_IN(adapt_fit(s, &one, e, path, false, &r), "fitting member %d of %d", k, (int)o->ensemble);

@@ -1,8 +1,9 @@
 /* adapt/fit.c: training an adapter on the saved vectors of a set. Adam without decay (Kingma and Ba 2015), one cosine
  * over all steps (the released code creates that schedule and steps it after the last epoch), every batch of one size,
  * the weights of the best epoch by the validation pairs' loss. An epoch sees every training pair once, but for the last
- * ones that fill no batch. Ctrl-C leaves nothing: a run takes minutes, and an adapter half fitted looks like a whole
- * one. Rejected: checkpoints, for the same reason. */
+ * ones that fill no batch. What is unfinished is kept beside the output (fit_state.c), never as an adapter: half fitted, it would look like a
+ * whole one. Rejected, at first: keeping anything, while a run took minutes; 100 epochs of 100,000 pairs take half an
+ * hour. */
 #include "adapt/adapter.h"
 #include "train/train.h"
 
@@ -88,6 +89,8 @@ const struct opt adapt_options[] = {
      "start from these weights, ProbVLM's published names; with --epochs 0 they are taken as they are"},
     {"ensemble", 0, OPT_INT, F(ensemble), "1", 1, 64, NULL, "N",
      "members, each with a seed of its own from --seed on; they disagree where little is known"},
+    {"save-every", 0, OPT_REAL, F(save_every), "60", 0, 1e6, NULL, "SECONDS",
+     "networks: how often the unfinished work is kept in ADAPTER.partial, to go on from; 0: never"},
     {"seed", 's', OPT_INT, F(seed), "0", 0, 4294967295.0, NULL, "N", "of every random choice"},
     {"split-seed", 0, OPT_INT, F(split_seed), "-1", -1, 4294967295.0, NULL, "N",
      "of the pairs that judge, apart from the rest; -1: --seed"},
@@ -107,8 +110,15 @@ struct fit {
     int64_t batch, *order;
     void *x[2], *best; /* [batch,D] in the engine's numbers; slab of the best weights */
     struct str log;
-    double best_loss;
+    struct fit_place at;
+    struct fit_state *state;
+    double saved; /* when, by the clock */
 };
+
+static struct fit_memory memory_of(struct fit *f)
+{
+    return (struct fit_memory){.params = &f->a->params, .adam = &f->adam, .best = f->best};
+}
 
 static int batch_loss(struct fit *f, const struct set_pair *pairs, const int64_t *order, int64_t n, uint32_t pass,
                       bool train, struct tensor **loss)
@@ -178,41 +188,74 @@ static int end_epoch(struct fit *f, int64_t epoch, struct adapt_result *out)
     str_add(&f->log, ", \"steps\": %" PRId64 "}\n", out->steps);
     if (f->log.failed)
         return ERR_MEMORY;
-    if (!(loss < f->best_loss))
+    if (!(loss < f->at.best_loss))
         return 0;
-    f->best_loss = loss;
-    out->best_epoch = epoch;
+    f->at.best_loss = loss;
+    f->at.best_epoch = epoch;
     memcpy(f->best, p->data, (size_t)p->n_slab * dtype_size(p->real));
     return 0;
 }
 
+/* Now and then, and when the run is stopped. */
+static int keep(struct fit *f, bool stopped)
+{
+    const struct fit_memory m = memory_of(f);
+    char why[1024];
+    double now = clock_seconds();
+    if (!f->state || (!stopped && now - f->saved < f->o->save_every))
+        return 0;
+    snprintf(why, sizeof why, "%s", err_text());
+    TRY(fit_state_save(f->state, &m, &f->at));
+    f->saved = now;
+    if (stopped) {
+        log_info("the work of %" PRId64 " steps is kept; the same command goes on", f->at.steps);
+        err_set(ERR_INTERRUPTED, "%s", why);
+    }
+    return 0;
+}
+
+/* The rest of an epoch. */
+static int run_epoch(struct fit *f, int64_t steps, struct adapt_result *out)
+{
+    struct fit_place *at = &f->at;
+    struct rng r = rng_stream((uint64_t)f->o->seed, RNG_SHUFFLE, (uint32_t)at->epoch, 0);
+    for (int64_t i = 0; i < f->split.n_train; i++)
+        f->order[i] = i;
+    rng_shuffle(&r, f->order, f->split.n_train);
+    while (at->step < steps) {
+        double loss = 0;
+        int rc = one_step(f, f->order + at->step * f->batch, at->steps, steps * f->o->epochs, &loss);
+        if (rc == ERR_INTERRUPTED && at->steps > 0)
+            TRY(keep(f, true));
+        TRY(rc);
+        at->sum += loss;
+        at->step++;
+        at->steps++;
+        TRY(keep(f, false));
+    }
+    out->steps = at->steps;
+    out->final_loss = at->sum / (double)steps;
+    return end_epoch(f, at->epoch, out);
+}
+
 static int loop(struct fit *f, struct adapt_result *out)
 {
-    int64_t steps = f->split.n_train / f->batch, total = steps * f->o->epochs;
+    int64_t steps = f->split.n_train / f->batch;
     struct progress *bar = NULL;
     TRY(progress_open(&bar, "adapt", f->o->epochs, "epochs"));
+    progress_skip(bar, f->at.epoch);
     int rc = 0;
-    for (int64_t epoch = 0; epoch < f->o->epochs && rc == 0; epoch++) {
-        struct rng r = rng_stream((uint64_t)f->o->seed, RNG_SHUFFLE, (uint32_t)epoch, 0);
-        for (int64_t i = 0; i < f->split.n_train; i++)
-            f->order[i] = i;
-        rng_shuffle(&r, f->order, f->split.n_train);
-        double sum = 0;
-        for (int64_t k = 0; k < steps && rc == 0; k++) {
-            double loss = 0;
-            rc = one_step(f, f->order + k * f->batch, out->steps, total, &loss);
-            sum += loss;
-            out->steps += rc == 0;
-        }
-        out->final_loss = sum / (double)steps;
-        if (rc == 0)
-            rc = end_epoch(f, epoch, out);
+    while (f->at.epoch < f->o->epochs && (rc = run_epoch(f, steps, out)) == 0) {
+        f->at.epoch++;
+        f->at.step = 0;
+        f->at.sum = 0;
         progress_note(bar, "loss %.4g", out->final_loss);
         progress_add(bar, 1);
     }
     progress_close(&bar);
-    if (rc == 0 && isfinite(f->best_loss))
+    if (rc == 0 && isfinite(f->at.best_loss))
         memcpy(f->a->params.data, f->best, (size_t)f->a->params.n_slab * dtype_size(f->a->params.real));
+    out->best_epoch = f->at.best_epoch;
     return rc;
 }
 
@@ -239,6 +282,8 @@ static int check_options(const struct adapt_opt *o, const struct method *m)
     if (o->released && m != &method_probvlm)
         FAIL(ERR_USAGE, "option --released repeats ProbVLM's published code; it has no meaning for --method %s",
              o->method);
+    if (o->low && !m->loss)
+        FAIL(ERR_USAGE, "option --dtype is bf16: that is for networks, and --method %s is none", o->method);
     if (o->epochs == 0 && !o->from)
         FAIL(ERR_USAGE, "option --epochs is 0: nothing would be learned; that needs --from");
     if (o->hidden > limit_get(LIMIT_WIDTH)) /* what is written must open again */
@@ -292,7 +337,7 @@ static int prepare_loop(struct fit *f)
     f->batch = f->o->batch < f->split.n_train ? f->o->batch : f->split.n_train;
     TRY(params_want_grad(&f->a->params));
     TRY(optimizer_open(&f->adam, &a->params));
-    TRY(tape_open(&f->tape, a->engine, &(struct tape_opt){.record = true}));
+    TRY(tape_open(&f->tape, a->engine, &(struct tape_opt){.record = true, .low = f->o->low}));
     f->x[0] = mem_calloc((size_t)f->batch, (size_t)a->d.width * real);
     f->x[1] = mem_calloc((size_t)f->batch, (size_t)a->d.width * real);
     f->order = mem_calloc((size_t)f->split.n_train, sizeof *f->order);
@@ -302,14 +347,18 @@ static int prepare_loop(struct fit *f)
     return f->x[0] && f->x[1] && f->order && f->best && a->row[0] && a->row[1] ? 0 : ERR_MEMORY;
 }
 
-static int train(struct fit *f, struct adapt_result *out)
+static int train(struct fit *f, const char *dir, bool force, struct adapt_result *out)
 {
     const struct fit_in in = {.s = f->s, .o = f->o, .split = &f->split, .log = &f->log};
     if (f->a->d.method->fit)
         return f->a->d.method->fit(f->a, &in, out);
     TRY(prepare_loop(f));
+    const struct fit_memory m = memory_of(f);
+    if (f->o->save_every > 0)
+        TRY(fit_state_open(&f->state, dir, force, &in, f->a->engine, &m, &f->at));
+    f->saved = clock_seconds();
     TRY(loop(f, out));
-    out->validation = isfinite(f->best_loss) ? f->best_loss : (double)NAN;
+    out->validation = isfinite(f->at.best_loss) ? f->at.best_loss : (double)NAN;
     return 0;
 }
 
@@ -331,10 +380,19 @@ static int save(const struct fit *f, const char *dir, bool force)
     return rc;
 }
 
+/* The first failure is the one that is told. */
+static int close_state(struct fit *f, int rc)
+{
+    char why[1024];
+    snprintf(why, sizeof why, "%s", err_text());
+    int closed = fit_state_close(&f->state, rc == 0);
+    return rc < 0 ? err_set(rc, "%s", why) : closed;
+}
+
 int adapt_fit(const struct set *s, const struct adapt_opt *o, const struct engine *e, const char *dir, bool force,
               struct adapt_result *out)
 {
-    struct fit f = {.s = s, .o = o, .best_loss = INFINITY};
+    struct fit f = {.s = s, .o = o, .at = {.best_epoch = -1, .best_loss = INFINITY}};
     double began = clock_seconds();
     memset(out, 0, sizeof *out);
     out->final_loss = out->validation = (double)NAN;
@@ -344,9 +402,10 @@ int adapt_fit(const struct set *s, const struct adapt_opt *o, const struct engin
         return ensemble_fit(s, o, e, dir, force, out);
     int rc = prepare(&f, e);
     if (rc == 0)
-        rc = train(&f, out);
+        rc = train(&f, dir, force, out);
     if (rc == 0)
         rc = save(&f, dir, force);
+    rc = close_state(&f, rc);
     out->n_train = f.split.n_train;
     out->n_validation = f.split.n_validation;
     out->seconds = clock_seconds() - began;

@@ -7,7 +7,7 @@
 
 struct adapt_cmd {
     const char *on, *out, *average, *weights;
-    bool force;
+    bool force, resume;
     struct set_opt set;
     struct engine_opt engine;
     struct adapt_opt adapt;
@@ -22,6 +22,7 @@ static const struct opt options[] = {
                 "instead of fitting: the mean of the weights of these adapters, of one design"),
     PATH_OPTION("weights", struct adapt_cmd, weights, "X,Y[,Z...]", "average: their shares; equal when not given"),
     FORCE_OPTION(struct adapt_cmd, force),
+    {"resume", 0, OPT_BOOL, F(resume), NULL, 0, 0, NULL, NULL, "go on with unfinished work (done without asking, too)"},
     ENGINE_OPTIONS(struct adapt_cmd, engine),
     {0},
 };
@@ -110,17 +111,17 @@ static int run(struct cli *c)
     const struct engine *e;
     struct adapt_result r;
     struct set *s = NULL;
-    bool low;
+    struct adapt_opt adapt = o->adapt;
     TRY(cli_need(c, o->out, "--out"));
-    TRY(cli_engine(&o->engine, &e, &low));
-    if (low)
-        FAIL(ERR_USAGE, "option --dtype is bf16: adapters are trained in f32");
+    if (o->resume && o->force)
+        FAIL(ERR_USAGE, "--resume goes on with unfinished work, --force begins it anew: give one of them");
+    TRY(cli_engine(&o->engine, &e, &adapt.low));
     if (o->average)
         return average(c, o, e);
     if (o->weights)
         FAIL(ERR_USAGE, "option --weights belongs to --average");
     TRY(open_set(c, o, &s));
-    int rc = adapt_fit(s, &o->adapt, e, o->out, o->force, &r);
+    int rc = adapt_fit(s, &adapt, e, o->out, o->force, &r);
     if (rc == 0)
         rc = report(c, o, &r);
     set_close(&s);
@@ -134,7 +135,8 @@ const struct command command_adapt = {
     .notes =
         "What the methods are, and what of the published code is repeated by --released: docs/methods/probvlm.md.\n"
         "An ensemble is a folder of adapters and an adapter itself; so is the mean of several.\n"
-        "Ctrl-C leaves nothing behind.\n",
+        "Ctrl-C keeps the work of a network in ADAPTER.partial, and so does every minute: the same command goes on to\n"
+        "the same adapter, bit for bit. Other methods, and ensembles, leave nothing behind.\n",
     .example = "meridian adapt --on train-set --method probvlm --out adapter",
     .options = options,
     .size = sizeof(struct adapt_cmd),
