@@ -21,7 +21,7 @@ static const struct opt options[] = {
     PATH_OPTION("calibration", struct rank_cmd, calibration, "C[,C...]",
                 "meridian calibrate's, one for each candidate in order, or one for all: mean p(match)"),
     {"by", 0, OPT_STR, F(by), NULL, 0, 0, NULL, "A,B",
-     "scores whose mean rank is the order; cycle,spread,inverted,max-p,p-match,lead as far as there are"},
+     "scores whose mean rank is the order; cycle,spread,inverted,max-p, and p-match by calibrations of their own"},
     {"temperature", 0, OPT_REAL, F(temperature), "0", 0, 1000, NULL, "X",
      "of max-p and inverted; 0: fitted without labels, for each candidate"},
     {"truth", 0, OPT_BOOL, F(truth), NULL, 0, 0, NULL, NULL,
@@ -35,7 +35,9 @@ static const struct opt options[] = {
 };
 #undef F
 
-static const enum rank_id usual[] = {RANK_CYCLE, RANK_SPREAD, RANK_INVERTED, RANK_MAX_P, RANK_P_MATCH, RANK_LEAD};
+/* Not those that put an untrained model first (lead), or a model whose cosines are all high (p-match by a calibration
+ * of another model): docs/methods/ranking.md. */
+static const enum rank_id usual[] = {RANK_CYCLE, RANK_SPREAD, RANK_INVERTED, RANK_MAX_P, RANK_P_MATCH};
 static const char *const ways[2] = {"image_to_text", "text_to_image"};
 
 struct candidate {
@@ -236,7 +238,7 @@ static int choose_scores(struct job *j)
         p += len + (p[len] == ',');
     }
     for (size_t i = 0; n == 0 && i < ARRAY_LEN(usual); i++)
-        j->by[usual[i]] = missing(j, usual[i]) < 0;
+        j->by[usual[i]] = missing(j, usual[i]) < 0 && !(usual[i] == RANK_P_MATCH && j->has_shared);
     return 0;
 }
 
