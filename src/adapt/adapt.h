@@ -23,7 +23,7 @@ struct adapt_opt {
     const char *method, *mean, *cross, *from, *split_column, *train_rows, *validation_rows;
     bool released;
     int64_t epochs, batch, hidden, samples, seed, split_seed, ensemble;
-    double lr, dropout, intra, lambda, validation_share, t1, t2, clip_norm, vib;
+    double lr, dropout, intra, lambda, validation_share, t1, t2, clip_norm, vib, uniformity;
     const char *kernel; /* of grove, as the rest */
     int64_t latent, inducing, steps;
     double elbo_weight, kl_weight;

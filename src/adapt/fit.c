@@ -33,6 +33,7 @@ const struct opt adapt_options[] = {
     {"hidden", 0, OPT_INT, F(hidden), "256", 1, 65536, NULL, "N", "width of the trunk"},
     {"dropout", 0, OPT_REAL, F(dropout), "0.1", 0, 0.95, NULL, "X", "chance that a hidden unit is left out"},
     {"samples", 0, OPT_INT, F(samples), "7", 1, 64, NULL, "N", "pcme: samples of each item"},
+    {"uniformity", 0, OPT_REAL, F(uniformity), "0", 0, 1e6, NULL, "X", "pcme: weight of its samples' uniformity"},
     {"vib", 0, OPT_REAL, F(vib), "1e-4", 0, 1e6, NULL, "X", "pcme, pcmepp: weight of the divergence"},
     {"latent", 0, OPT_INT, F(latent), "5", 1, 64, NULL, "Q", "grove: dimensions of the latent"},
     {"inducing", 0, OPT_INT, F(inducing), "250", 1, 2000, NULL, "M", "grove: inducing inputs, at most one a pair"},

@@ -81,7 +81,10 @@ static struct tensor *pcme(const struct adapter *a, const struct adapt_opt *o, s
     }
     struct tensor *loss =
         pcme_loss(samples[0], samples[1], t_use(t, (struct tensor *)&a->scale), t_use(t, (struct tensor *)&a->shift));
-    return add_divergence(a, o, t_scale(loss, 0.5 / (double)(n * n), 0), x, log_var);
+    loss = t_scale(loss, 0.5 / (double)(n * n), 0);
+    if (o->uniformity > 0) /* beside a loss that is a mean over pairs; the authors' is a sum over them */
+        loss = t_add(loss, t_scale(pcme_uniformity(samples[0], samples[1]), o->uniformity, 0));
+    return add_divergence(a, o, loss, x, log_var);
 }
 
 const struct method method_pfe = {

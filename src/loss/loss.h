@@ -77,6 +77,8 @@ struct tensor *pfe_loss(struct tensor *mean_i, struct tensor *mean_t, struct ten
 /* PCME (Chun et al. 2021): match probabilities over samples [B,K,D]; scale and shift: a and b of -a d + b, []. */
 struct tensor *pcme_loss(struct tensor *samples_i, struct tensor *samples_t, struct tensor *scale,
                          struct tensor *shift);
+/* How closely the samples [B,K,D] of both sides stand, []: lower is more even. */
+struct tensor *pcme_uniformity(struct tensor *samples_i, struct tensor *samples_t);
 /* KL(N(mean, exp(log_var)) | N(0, 1)), summed. */
 struct tensor *pcme_divergence(struct tensor *mean, struct tensor *log_var);
 /* PCME++ (Chun 2024, equations 1 and 2): closed-form distance, mean binary cross entropy against the identity. */

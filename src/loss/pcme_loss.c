@@ -4,7 +4,9 @@
  *   s = -a d + b,  p(match) = e^s / (e^s + e^-s),
  *   L = sum over all B^2 pairs of -log mean_k p(m s), m = +1 for a pair that belongs together, -1 else,
  * both directions added (they are equal: the distance is symmetric).
- * PCME++ (Chun 2024, equations 1 and 2): s = -a (|m_i - m_t|^2 + sum v_i + sum v_t) + b, binary cross entropy. */
+ * Its uniformity (Wang and Isola 2020, t = 2; on in the authors' settings for CUB): ln of the mean of exp(-2 |z -
+ * z'|^2) over the unordered pairs of all samples of both sides. PCME++ (Chun 2024, equations 1 and 2): s = -a (|m_i -
+ * m_t|^2 + sum v_i + sum v_t) + b, binary cross entropy. */
 #include "loss/loss.h"
 
 #include <math.h>
@@ -49,6 +51,20 @@ struct tensor *pcme_loss(struct tensor *samples_i, struct tensor *samples_t, str
     struct tensor *log_p = t_act(t_scale(t_mul(s, sign), 2, 0), ACT_LOG_SIGMOID);
     struct tensor *nll = t_scale(t_log_sum_exp(log_p, -1), -1, log((double)(k * k)));
     return t_scale(t_sum(nll), 2, 0);
+}
+
+struct tensor *pcme_uniformity(struct tensor *samples_i, struct tensor *samples_t)
+{
+    if (!samples_i || !samples_t)
+        return NULL;
+    int64_t n = samples_i->shape[0] * samples_i->shape[1], d = samples_i->shape[2], m = 2 * n;
+    struct tensor *const sides[2] = {t_reshape(samples_i, SHAPE(n, d)), t_reshape(samples_t, SHAPE(n, d))};
+    struct tensor *all = t_concat(sides, 2, 0);
+    if (!all)
+        return NULL;
+    /* every pair stands twice, a sample with itself weighs nothing */
+    struct tensor *s = t_add(t_scale(t_pairwise_distance(all, all), -2, 0), diagonal(all->tape, m, -1e30, 0));
+    return t_scale(t_sum(t_log_sum_exp(t_reshape(s, SHAPE(1, m * m)), -1)), 1, -log((double)(m * (m - 1))));
 }
 
 struct tensor *pcmepp_loss(struct tensor *mean_i, struct tensor *mean_t, struct tensor *log_var_i,

@@ -149,6 +149,8 @@ static struct tensor *pcme(struct tensor **in, const struct objective *o)
         vib[k] = pcme_divergence(t_reduce(samples[k], RED_MEAN, 1), in[2 + k]);
     }
     struct tensor *loss = pcme_loss(samples[0], samples[1], in[5], in[4]);
+    if (o->cross > 0)
+        loss = t_add(loss, t_scale(pcme_uniformity(samples[0], samples[1]), o->cross, 0));
     return t_add(loss, t_scale(t_add(vib[0], vib[1]), o->t2, 0));
 }
 
@@ -205,6 +207,13 @@ static void golden_objectives(void **state UNUSED)
          pcme,
          1e-5,
          0},
+        {"pcme.ab5.vib1e-3.uniform10",
+         {"pcme.image_mu", "pcme.text_mu", "pcme.image_logsigma", "pcme.text_logsigma", "=5", "=5"},
+         {"grad_image_mu", "grad_text_mu", "grad_image_logsigma", "grad_text_logsigma", "grad_shift",
+          "grad_negative_scale"},
+         pcme,
+         1e-3,
+         10},
     };
     NEED_GOLDEN();
     for (size_t i = 0; i < ARRAY_LEN(list); i++) {
@@ -362,7 +371,7 @@ static double cross_value(enum ggd_cross how, double mean, double alpha_v, doubl
     struct tensor *shape = t_input(t, SHAPE(1, 2), b), *zi = t_input(t, SHAPE(1, 2), m),
                   *zt = t_input(t, SHAPE(1, 2), mt);
     struct ggd_side image = {zi, t_input(t, SHAPE(1, 2), v), shape}, text = {zt, t_input(t, SHAPE(1, 2), w), shape};
-    struct probvlm_opt o = {.intra = 1, .cross = 1, .how = how}, none = {0};
+    struct probvlm_opt o = {.intra = 1, .cross = 1, .how = how}, none = {.intra = 1};
     double x = t_value(probvlm_loss(&image, &text, zi, zt, &o)) - t_value(probvlm_loss(&image, &text, zi, zt, &none));
     tape_close(&t);
     return x;
