@@ -168,8 +168,6 @@ int cli_put_figure(int (*draw)(const struct fig_in *in, struct str *svg, struct 
                    const char *path);
 /* What names a row of a set: the picture's path, the text's caption, or the id; `none` when no table says. */
 const char *cli_row_name(const struct set *s, bool text, int64_t row, const char *none);
-/* Whether a word stands in a list with commas. */
-bool cli_listed(const char *list, const char *word);
 
 /* The registry (cmd_list.h). */
 const struct command *command_find(const char *name);

@@ -186,7 +186,7 @@ static void choose_scores(struct study *s, const struct uncertainty_scores from[
 {
     for (int k = 0; k < N_UNCERTAINTIES; k++)
         if (from[0].score[k].u && from[1].score[k].u &&
-            (!strcmp(s->o->score, "all") || cli_listed(s->o->score, uncertainty_name(k)))) {
+            (!strcmp(s->o->score, "all") || str_listed(s->o->score, uncertainty_name(k)))) {
             s->id[s->n_scores] = k;
             snprintf(s->names[s->n_scores++], sizeof s->names[0], "%s", uncertainty_name(k));
         }

@@ -138,8 +138,3 @@ const char *cli_row_name(const struct set *s, bool text, int64_t row, const char
         col = table_col(&side->meta, "id");
     return col < 0 ? none : table_cell(&side->meta, row, col);
 }
-
-bool cli_listed(const char *list, const char *word)
-{
-    return str_listed(list, word);
-}
