@@ -120,8 +120,11 @@ double adapt_scale(const struct set *s)
 static int score(const struct cloud *x, const struct cloud *y, double scale, double *entropy, double *doubt)
 {
     int64_t m = y->n;
-    double *p = mem_calloc((size_t)m + 1, 2 * BLOCK * sizeof *p), *var = p + BLOCK * m;
-    int rc = p ? 0 : ERR_MEMORY;
+    int rc = 0;
+    double *p = mem_calloc((size_t)m + 1, 2 * BLOCK * sizeof *p);
+    if (!p)
+        return ERR_MEMORY;
+    double *var = p + BLOCK * m;
     for (int64_t i0 = 0; i0 < x->n && rc == 0; i0 += BLOCK) {
         int64_t k = x->n - i0 < BLOCK ? x->n - i0 : BLOCK;
         rc = signal_check();

@@ -15,6 +15,28 @@ static int by_pair(const void *a, const void *b)
     return p->text < q->text ? -1 : p->text > q->text;
 }
 
+/* What the rows were made of goes with them. */
+static int take_features(struct judge *j, const struct set_features *from, struct set_features *to, int64_t n,
+                         int64_t taken, const int64_t *place)
+{
+    const int64_t w = from->width;
+    float *x = arena_alloc(j->arena, (size_t)(taken * (w + 1)) * sizeof *x + 1);
+    if (!x)
+        return ERR_MEMORY;
+    float *lengths = x + taken * w;
+    *to = (struct set_features){.width = w, .bias = from->bias, .n_weights = from->n_weights, .square = from->square};
+    to->x = x;
+    to->lengths = from->lengths ? lengths : NULL;
+    for (int64_t i = 0; i < n; i++) {
+        if (place[i] < 0)
+            continue;
+        memcpy(x + place[i] * w, from->x + i * w, (size_t)w * sizeof *x);
+        if (from->lengths)
+            lengths[place[i]] = from->lengths[i];
+    }
+    return 0;
+}
+
 /* The rows of one side that pairs name, ascending, and their vectors. place [n of the set]: where each went, or -1. */
 static int take_side(struct judge *j, int side, const struct set *s, const struct set_pair *pairs, int64_t n,
                      int64_t *place)
@@ -36,7 +58,7 @@ static int take_side(struct judge *j, int side, const struct set *s, const struc
         if (place[i] >= 0)
             memcpy(to->x + place[i] * s->width, from->x + i * s->width, (size_t)s->width * sizeof(float));
     to->n = taken;
-    return 0;
+    return from->features.x ? take_features(j, &from->features, &to->features, from->n, taken, place) : 0;
 }
 
 /* Every pair of the set between items that were taken is right, also one that is not in the list. */

@@ -207,9 +207,10 @@ double posterior_best_prior(const struct posterior *p, double n, double square)
 
 int posterior_variance(const struct posterior *p, int64_t k, const double *phi, double *out)
 {
-    double *g = mem_calloc((size_t)k, (size_t)(p->f + p->e) * sizeof *g), *t = g + k * p->f;
+    double *g = mem_calloc((size_t)k, (size_t)(p->f + p->e) * sizeof *g);
     if (!g)
         return ERR_MEMORY;
+    double *t = g + k * p->f;
     kernel_gemm_f64(false, true, k, p->f, p->f, 1, phi, p->f, p->qa, p->f, 0, g, p->f);
     for (int64_t i = 0; i < k * p->f; i++)
         g[i] *= g[i];
@@ -221,9 +222,10 @@ int posterior_variance(const struct posterior *p, int64_t k, const double *phi, 
 
 int posterior_draw(const struct posterior *p, struct rng *r, double *out)
 {
-    double *z = mem_calloc((size_t)(p->e * p->f), 2 * sizeof *z), *half = z + p->e * p->f;
+    double *z = mem_calloc((size_t)(p->e * p->f), 2 * sizeof *z);
     if (!z)
         return ERR_MEMORY;
+    double *half = z + p->e * p->f;
     for (int64_t i = 0; i < p->f; i++)
         for (int64_t j = 0; j < p->e; j++)
             z[j * p->f + i] = rng_normal(r) * sqrt(p->v[i * p->e + j]);

@@ -602,7 +602,7 @@ static int draw(struct adapter *a, const struct set *s, int side, const struct d
     int64_t e = a->d.width, f = b->f;
     TRY(check_set(a, s, side));
     TRY(weights(a, side, at->k, at->seed, &w));
-    double *phi = mem_calloc((size_t)(f + e), sizeof *phi), *u = phi + f, length;
+    double *phi = mem_calloc((size_t)(f + e), sizeof *phi), *u = phi ? phi + f : NULL, length;
     float *x = mem_calloc((size_t)(at->n * f), sizeof *x);
     int rc = phi && x ? 0 : ERR_MEMORY;
     for (int64_t i = 0; i < at->n && rc == 0; i++) {

@@ -214,6 +214,10 @@ int predict_rows(struct adapter *a, const struct set *s, int side, int64_t first
             rows->x += first * s->width;
             rows->n = n;
             rows->has_meta = false;
+            if (rows->features.x)
+                rows->features.x += first * rows->features.width;
+            if (rows->features.lengths)
+                rows->features.lengths += first;
         }
         return a->d.method->predict(a, &part, side, o, scalar, more ? more : &none);
     }

@@ -116,6 +116,7 @@ int head_set_open(struct set *out, const struct head *h, const struct set *s)
     *out = *s;
     out->unit = true;
     out->image.x = out->text.x = NULL;
+    out->image.features = out->text.features = (struct set_features){0}; /* not what these vectors come from */
     out->arena = NULL;
     TRY(arena_open(&out->arena, "set through heads"));
     int rc = name_set(out, h, s);

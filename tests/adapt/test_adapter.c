@@ -92,7 +92,7 @@ static void plant(struct made *m, int64_t n, int64_t d, uint64_t seed)
 
 static struct adapt_opt options(const char *method)
 {
-    struct adapt_opt o;
+    struct adapt_opt o = {0};
     opt_defaults(adapt_options, &o);
     o.method = method;
     o.hidden = 16;

@@ -1,6 +1,7 @@
 /* BayesVLM from a set to its answers: factors, prior, folder, draws, acquisitions against brute force, and the
  * published factors where they are at hand. The mathematics alone: test_laplace.c. */
 #include "adapt/adapter.h"
+#include "adapt/heads.h"
 #include "adapt/laplace.h"
 
 #include <setjmp.h>
@@ -122,7 +123,7 @@ static void world_close(struct world *w)
 
 static struct adapt_opt usual(void)
 {
-    struct adapt_opt o;
+    struct adapt_opt o = {0};
     opt_defaults(adapt_options, &o);
     o.method = "bayesvlm";
     o.validation_share = 0;
@@ -294,6 +295,33 @@ static void test_sample(void **state UNUSED)
     for (int i = 0; i < 30; i++)
         assert_true(isfinite(other[i]));
     mem_free(x);
+    adapt_close(&a);
+    world_close(&w);
+}
+
+/* ---- parts of a set ---- */
+
+/* Features go along with the rows that others cut out. */
+static void test_parts(void **state UNUSED)
+{
+    struct world w;
+    struct adapt_opt o = usual();
+    struct predict_opt p = {.dropout = -1};
+    const struct predict_more none = {0};
+    double all[40], some[40];
+    static const struct set_pair list[3] = {{5, 5}, {21, 21}, {33, 3}};
+    static const int64_t want[3] = {5, 21, 33};
+    struct judge j;
+    world_open(&w, 40, 30, 100);
+    struct adapter *a = fitted(&w, &o);
+    must(adapt_predict(a, &w.s, SIDE_IMAGE, &p, all, NULL));
+    must(predict_rows(a, &w.s, SIDE_IMAGE, 11, 7, &p, some, &none));
+    assert_memory_equal(all + 11, some, 7 * sizeof *all);
+    must(judge_open(&j, &w.s, list, 3));
+    must(adapt_predict(a, &j.part, SIDE_IMAGE, &p, some, NULL));
+    for (int i = 0; i < 3; i++)
+        assert_true(fabs(some[i] / all[want[i]] - 1) < 1e-12);
+    judge_close(&j);
     adapt_close(&a);
     world_close(&w);
 }
@@ -647,10 +675,10 @@ static void test_memory(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_fit),       cmocka_unit_test(test_exact_is_wider), cmocka_unit_test(test_options),
-        cmocka_unit_test(test_sample),    cmocka_unit_test(test_refused),        cmocka_unit_test(test_factors),
-        cmocka_unit_test(test_published), cmocka_unit_test(test_acquire),        cmocka_unit_test(test_acquire_any),
-        cmocka_unit_test(test_memory),
+        cmocka_unit_test(test_fit),         cmocka_unit_test(test_exact_is_wider), cmocka_unit_test(test_options),
+        cmocka_unit_test(test_sample),      cmocka_unit_test(test_parts),          cmocka_unit_test(test_refused),
+        cmocka_unit_test(test_factors),     cmocka_unit_test(test_published),      cmocka_unit_test(test_acquire),
+        cmocka_unit_test(test_acquire_any), cmocka_unit_test(test_memory),
     };
     return cmocka_run_group_tests_name("bayes", tests, make_root, drop_root);
 }

@@ -62,7 +62,7 @@ static int drop_root(void **state UNUSED)
 
 static struct adapt_opt options(void)
 {
-    struct adapt_opt o;
+    struct adapt_opt o = {0};
     opt_defaults(adapt_options, &o);
     o.method = "grove";
     o.latent = 2;

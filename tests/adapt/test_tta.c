@@ -78,7 +78,7 @@ static void drop(struct made *m)
 
 static struct adapt_opt options(void)
 {
-    struct adapt_opt o;
+    struct adapt_opt o = {0};
     opt_defaults(adapt_options, &o);
     o.method = "tta";
     return o;
