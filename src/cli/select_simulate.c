@@ -253,7 +253,7 @@ int select_simulate(struct cli *c, const struct select_cmd *o, const struct set 
                               .seed = (uint64_t)o->seed};
     const uint8_t *part[64];
     struct train_opt train;
-    struct adapt_opt refit;
+    struct adapt_opt refit = {0};
     int n_parts = 0;
     const struct loss_kind *loss;
     void *loss_opt;

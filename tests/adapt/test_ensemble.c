@@ -80,7 +80,7 @@ static void fill(void)
 
 static struct adapt_opt options(const char *method, int64_t members)
 {
-    struct adapt_opt o;
+    struct adapt_opt o = {0};
     opt_defaults(adapt_options, &o);
     o.method = method;
     o.hidden = 12;
