@@ -108,7 +108,7 @@ int judge_run(struct judge *j, const struct head *h, struct judged *out)
     struct set mapped = {0};
     struct judged got = {.n = j->part.n_pairs};
     if (h)
-        TRY(head_set_open(&mapped, h, &j->part));
+        TRY(head_set_open(&mapped, h, &j->part, false));
     int rc = 0;
     for (int way = 0; way < 2 && rc == 0; way++) {
         struct retrieval r;

@@ -213,7 +213,7 @@ static int choose(struct trial *t, enum select_id what, const struct head *h, in
         return ERR_MEMORY;
     int rc = asks ? ask_adapter(t, what) : 0;
     if (rc == 0 && h)
-        rc = head_set_open(&mapped, h, &t->pool.part);
+        rc = head_set_open(&mapped, h, &t->pool.part, false);
     if (rc == 0) {
         const struct select_in in = {.set = h ? &mapped : &t->pool.part,
                                      .side = so->side,

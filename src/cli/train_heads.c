@@ -54,7 +54,7 @@ int train_heads_map(struct set *out, const char *run, const struct set *s, const
     TRY(head_open(&h, run, e));
     int rc = head_check_set(h, s, false);
     if (rc == 0)
-        rc = head_set_open(out, h, s);
+        rc = head_set_open(out, h, s, true);
     head_close(&h);
     return rc;
 }

@@ -16,7 +16,6 @@
 #include "train/head.h"
 
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 enum { BLOCK = 256 };
@@ -189,28 +188,45 @@ struct fitting {
     int64_t batch, steps, total, *order;
     double *inverse[2]; /* 1 / length of each row of the set that is trained on */
     void *u[2], *best;
-    uint8_t *match; /* [batch,batch] */
+    uint8_t *match;        /* [batch,batch] */
+    int64_t *place, *next; /* [texts] 1 + where a text stands in the batch, 0: nowhere; [batch] where else */
     double best_score;
 };
 
-static int by_image(const void *a, const void *b)
+/* First of the set's pairs of a picture. */
+static int64_t pairs_from(const struct set *s, int64_t image)
 {
-    const struct set_pair *p = a, *q = b;
-    if (p->image != q->image)
-        return p->image < q->image ? -1 : 1;
-    return p->text < q->text ? -1 : p->text > q->text;
+    int64_t lo = 0, hi = s->n_pairs;
+    while (lo < hi) {
+        int64_t mid = lo + (hi - lo) / 2;
+        if (s->pairs[mid].image < image)
+            lo = mid + 1;
+        else
+            hi = mid;
+    }
+    return lo;
 }
 
+/* Known pairs within the batch: a picture's texts are looked up among the batch's, each of which may stand there more
+ * than once (next). */
 static void fill_match(struct fitting *f, const int64_t *order)
 {
     const struct set *s = f->job->set;
     const struct set_pair *p = f->job->pairs;
-    for (int64_t i = 0; i < f->batch; i++)
-        for (int64_t j = 0; j < f->batch; j++) {
-            struct set_pair key = {p[order[i]].image, p[order[j]].text};
-            f->match[i * f->batch + j] =
-                i == j || bsearch(&key, s->pairs, (size_t)s->n_pairs, sizeof key, by_image) != NULL;
-        }
+    memset(f->match, 0, (size_t)(f->batch * f->batch));
+    for (int64_t j = 0; j < f->batch; j++) {
+        f->next[j] = f->place[p[order[j]].text];
+        f->place[p[order[j]].text] = j + 1;
+    }
+    for (int64_t i = 0; i < f->batch; i++) {
+        const int64_t image = p[order[i]].image;
+        f->match[i * f->batch + i] = 1;
+        for (int64_t k = pairs_from(s, image); k < s->n_pairs && s->pairs[k].image == image; k++)
+            for (int64_t j = f->place[s->pairs[k].text]; j > 0; j = f->next[j - 1])
+                f->match[i * f->batch + j - 1] = 1;
+    }
+    for (int64_t j = 0; j < f->batch; j++)
+        f->place[p[order[j]].text] = 0;
 }
 
 static int one_step(struct fitting *f, const int64_t *order, int64_t epoch, int64_t step, double *loss)
@@ -359,8 +375,10 @@ static int open_fitting(struct fitting *f)
     f->u[1] = mem_calloc((size_t)(f->batch * f->h->d.width), real);
     f->order = mem_calloc((size_t)n, sizeof *f->order);
     f->match = mem_calloc((size_t)f->batch, (size_t)f->batch);
+    f->place = mem_calloc((size_t)job->set->text.n + 1, sizeof *f->place);
+    f->next = mem_calloc((size_t)f->batch, sizeof *f->next);
     f->best = mem_calloc((size_t)f->h->params.n_slab, real);
-    return f->u[0] && f->u[1] && f->order && f->match && f->best ? 0 : ERR_MEMORY;
+    return f->u[0] && f->u[1] && f->order && f->match && f->place && f->next && f->best ? 0 : ERR_MEMORY;
 }
 
 int head_fit(const struct head_job *job, struct train_result *out)
@@ -383,6 +401,8 @@ int head_fit(const struct head_job *job, struct train_result *out)
     }
     mem_free(f.order);
     mem_free(f.match);
+    mem_free(f.place);
+    mem_free(f.next);
     mem_free(f.best);
     return rc;
 }

@@ -110,7 +110,7 @@ static int name_set(struct set *out, const struct head *h, const struct set *s)
     return 0;
 }
 
-int head_set_open(struct set *out, const struct head *h, const struct set *s)
+int head_set_open(struct set *out, const struct head *h, const struct set *s, bool named)
 {
     TRY(head_check_set(h, s, true));
     *out = *s;
@@ -119,7 +119,7 @@ int head_set_open(struct set *out, const struct head *h, const struct set *s)
     out->image.features = out->text.features = (struct set_features){0}; /* not what these vectors come from */
     out->arena = NULL;
     TRY(arena_open(&out->arena, "set through heads"));
-    int rc = name_set(out, h, s);
+    int rc = named ? name_set(out, h, s) : 0;
     for (int side = 0; side < 2 && rc == 0; side++) {
         const struct set_side *from = side ? &s->text : &s->image;
         struct set_side *to = side ? &out->text : &out->image;

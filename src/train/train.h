@@ -132,8 +132,9 @@ int head_save(const struct head *h, const struct set *s, const char *dir, const 
 int head_open(struct head **h, const char *dir, const struct engine *e);
 /* ERR_MISMATCH for a set of another width, or (unless forced) of another model than the head was trained on. */
 int head_check_set(const struct head *h, const struct set *s, bool force);
-/* out: the set with its vectors mapped, under a model name and fingerprint of their own; shares the rest with s. */
-int head_set_open(struct set *out, const struct head *h, const struct set *s);
+/* out: the set with its vectors mapped; shares the rest with s. named: under a model name and fingerprint of their own,
+ * which a set that is kept must have (and which take as long as mapping a thousand rows). */
+int head_set_open(struct set *out, const struct head *h, const struct set *s, bool named);
 void head_set_close(struct set *out);
 
 #endif

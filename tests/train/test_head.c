@@ -124,7 +124,7 @@ static int64_t hits(const struct head *h, const struct set *s)
 {
     struct set mapped;
     int64_t right = 0;
-    assert_int_equal(head_set_open(&mapped, h, s), 0);
+    assert_int_equal(head_set_open(&mapped, h, s, false), 0);
     struct hit *found = mem_calloc((size_t)s->image.n, sizeof *found);
     assert_int_equal(space_topk(mapped.image.x, s->image.n, mapped.text.x, s->text.n, s->width, 1, found), 0);
     for (int64_t i = 0; i < s->image.n; i++)
@@ -350,8 +350,8 @@ static void goes_through_files(void **state UNUSED)
             fail_msg("%s", err_text());
         assert_memory_equal(h->params.data, again->params.data, (size_t)h->params.n_slab * sizeof(float));
         assert_int_equal(head_check_set(again, &m.s, false), 0);
-        assert_int_equal(head_set_open(&through[0], h, &m.s), 0);
-        assert_int_equal(head_set_open(&through[1], again, &m.s), 0);
+        assert_int_equal(head_set_open(&through[0], h, &m.s, true), 0);
+        assert_int_equal(head_set_open(&through[1], again, &m.s, true), 0);
         assert_memory_equal(through[0].text.x, through[1].text.x, 60 * 8 * sizeof(float));
         assert_string_equal(through[0].fingerprint, through[1].fingerprint);
         assert_string_not_equal(through[0].fingerprint, m.s.fingerprint);
