@@ -51,7 +51,7 @@ static int fit(struct mrd_adapter *h, const struct set *s, const struct mrd_adap
                char **json)
 {
     struct mrd_adapter_opt o = MRD_ADAPTER_OPT_INIT;
-    struct adapt_opt how;
+    struct adapt_opt how = {0};
     const struct engine *e;
     const char *base = getenv("TMPDIR");
     char name[1024];
