@@ -188,7 +188,7 @@ static int refit(struct trial *t, struct adapter **a)
 /* Scores of the adapter for the pool, by the vectors it was fitted to and not by what heads made of them. */
 static int ask_adapter(struct trial *t, enum select_id what)
 {
-    const struct predict_opt o = {.dropout = -1, .seed = t->seed, .force = true};
+    const struct predict_opt o = {.dropout = -1, .seed = t->seed};
     struct adapter *own = NULL, *a = t->in->adapter;
     const int side = t->in->opt->side;
     if (!a) {

@@ -30,7 +30,7 @@ static void gains(struct fig *f, const struct fig_active *in)
     struct scale x = {.lo = lo, .hi = hi, .p0 = X0, .p1 = W - 12};
     scale_widen(&x, 0.06);
     double bottom = 40 + 26.0 * (in->n - 1);
-    axis_bottom(&p->s, &x, bottom, 34, 5, AXIS_PERCENT, "mean difference of recall over the curve");
+    axis_bottom(&p->s, &x, bottom, 34, 3, AXIS_PERCENT, "mean difference of recall over the curve");
     svg_line(&p->s, "s-ink mean", scale_at(&x, 0), 30, scale_at(&x, 0), bottom);
     for (int i = 1; i < in->n; i++) {
         const struct interval g = in->gain[i];
