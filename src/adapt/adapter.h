@@ -138,6 +138,10 @@ int vectors_measure(struct adapter *a, const struct set *s, const struct set_pai
 int vectors_check(const struct set *s);
 void vectors_put(const struct adapter *a, int side, const float *row, void *out, int64_t at);
 
+/* shared.c: [n,n] 1 where a picture of the batch (a->row) and a text of another of its pairs belong together, on the
+ * tape; NULL: nowhere. */
+const uint8_t *batch_shared(const struct adapter *a, const struct set *s, struct tape *t, int64_t n);
+
 /* split.c: which pairs are trained on and which judge. Lists sorted as the set's; free with mem_free. */
 struct split {
     struct set_pair *train, *validation;

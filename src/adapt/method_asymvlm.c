@@ -13,7 +13,6 @@
 
 #include <inttypes.h>
 #include <math.h>
-#include <stdlib.h>
 #include <string.h>
 
 static const double KAPPA_LO = 0.05, KAPPA_HI = 5e4; /* 50 in the middle, where a fitting starts */
@@ -139,60 +138,6 @@ static void distribution(const struct adapter *a, struct tensor *x, struct tenso
 
 /* ---- fitting ---- */
 
-struct place {
-    int64_t row, at;
-};
-
-static int by_row(const void *a, const void *b)
-{
-    const struct place *x = a, *y = b;
-    return x->row != y->row ? (x->row > y->row) - (x->row < y->row) : (x->at > y->at) - (x->at < y->at);
-}
-
-static int64_t first_place(const struct place *v, int64_t n, int64_t row)
-{
-    int64_t lo = 0, hi = n;
-    while (lo < hi) {
-        int64_t mid = lo + (hi - lo) / 2;
-        if (v[mid].row < row)
-            lo = mid + 1;
-        else
-            hi = mid;
-    }
-    return lo;
-}
-
-/* [n,n] 1 where a picture of the batch and a text of another of its pairs belong together; NULL: nowhere. */
-static const uint8_t *shared(const struct adapter *a, struct tape *t, int64_t n)
-{
-    const struct set *s = ((struct own *)a->own)->set;
-    struct place *text = arena_alloc(tape_arena(t), (size_t)n * sizeof *text);
-    uint8_t *same = NULL;
-    for (int64_t j = 0; text && j < n; j++)
-        text[j] = (struct place){a->row[SIDE_TEXT][j], j};
-    if (!text)
-        return NULL;
-    qsort(text, (size_t)n, sizeof *text, by_row);
-    for (int64_t i = 0; i < n; i++) {
-        int64_t image = a->row[SIDE_IMAGE][i], lo = 0, hi = s->n_pairs;
-        while (lo < hi) {
-            int64_t mid = lo + (hi - lo) / 2;
-            if (s->pairs[mid].image < image)
-                lo = mid + 1;
-            else
-                hi = mid;
-        }
-        for (; lo < s->n_pairs && s->pairs[lo].image == image; lo++)
-            for (int64_t k = first_place(text, n, s->pairs[lo].text); k < n && text[k].row == s->pairs[lo].text; k++)
-                if (text[k].at != i) {
-                    if (!same && !(same = arena_calloc(tape_arena(t), (size_t)(n * n), 1)))
-                        return NULL;
-                    same[i * n + text[k].at] = 1;
-                }
-    }
-    return same;
-}
-
 static struct tensor *loss(const struct adapter *a, const struct adapt_opt *o UNUSED, struct tensor *const x[2],
                            struct tensor *const keep[2], struct rng *r UNUSED)
 {
@@ -203,7 +148,8 @@ static struct tensor *loss(const struct adapter *a, const struct adapt_opt *o UN
         return NULL;
     struct tape *t = mean->tape;
     return asym_loss(p->family, directions(a, SIDE_IMAGE, x[SIDE_IMAGE]), mean, kappa,
-                     t_use(t, (struct tensor *)&p->log_temperature), shared(a, t, mean->shape[0]), p->texts_only);
+                     t_use(t, (struct tensor *)&p->log_temperature), batch_shared(a, p->set, t, mean->shape[0]),
+                     p->texts_only);
 }
 
 /* ---- what it says of rows ---- */

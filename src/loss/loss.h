@@ -108,9 +108,10 @@ struct tensor *asym_log_likelihood(enum sphere_family f, struct tensor *x, struc
 struct tensor *asym_loss(enum sphere_family f, struct tensor *x, struct tensor *mean, struct tensor *kappa,
                          struct tensor *log_temperature, const uint8_t *same, bool texts_only);
 
-/* ProLIP (Chun et al. 2025; prolip_loss.c): sigmoid loss of pairs, log_scale and shift []. */
+/* ProLIP (Chun et al. 2025; prolip_loss.c): sigmoid loss of pairs, log_scale and shift []; same as above. */
 struct tensor *prolip_loss(struct tensor *mean_i, struct tensor *mean_t, struct tensor *log_var_i,
-                           struct tensor *log_var_t, struct tensor *log_scale, struct tensor *shift);
+                           struct tensor *log_var_t, struct tensor *log_scale, struct tensor *shift,
+                           const uint8_t *same);
 /* [B,D]: how far 1 lies within 2; and the mean over rows of -ln sigmoid(scale, mean over dimensions). */
 struct tensor *prolip_inclusion(struct tensor *mean_1, struct tensor *log_var_1, struct tensor *mean_2,
                                 struct tensor *log_var_2);

@@ -1,6 +1,7 @@
 /* loss/prolip_loss.c: ProLIP's objectives (Chun et al. 2025) over normal distributions, variances v = exp(log_var).
  *
- *   s_ij = scale (m_i.m_j - 1/2 sum (v_i + v_j)) + shift,   L = -1/B sum_ij ln sigmoid(+-s_ij), + on the diagonal
+ *   s_ij = scale (m_i.m_j - 1/2 sum (v_i + v_j)) + shift,   L = -1/B sum_ij ln sigmoid(+-s_ij), + on the diagonal (and
+ *   where two pairs of the batch share an item)
  *
  * Inclusion of Z1 in Z2, per dimension, H = ln int p1^2 p2 - ln int p1 p2^2: positive where Z2 is the wider one around
  * the same place. In closed form, D = m1 - m2:
@@ -12,7 +13,8 @@
 #include "loss/loss.h"
 
 struct tensor *prolip_loss(struct tensor *mean_i, struct tensor *mean_t, struct tensor *log_var_i,
-                           struct tensor *log_var_t, struct tensor *log_scale, struct tensor *shift)
+                           struct tensor *log_var_t, struct tensor *log_scale, struct tensor *shift,
+                           const uint8_t *same)
 {
     if (!mean_i || !mean_t || !log_var_i || !log_var_t)
         return NULL;
@@ -23,7 +25,7 @@ struct tensor *prolip_loss(struct tensor *mean_i, struct tensor *mean_t, struct 
     struct tensor *s = t_add(t_mul(t_sub(near, t_scale(t_add(vi, vt), 0.5, 0)), t_exp(log_scale)), shift);
     struct tensor *sign = t_new(mean_i->tape, SHAPE(n, n));
     for (int64_t k = 0; sign && k < n * n; k++)
-        t_put(sign, k, k / n == k % n ? 1 : -1);
+        t_put(sign, k, k / n == k % n || (same && same[k]) ? 1 : -1);
     return t_scale(t_sum(t_act(t_mul(s, sign), ACT_LOG_SIGMOID)), -1.0 / (double)n, 0);
 }
 

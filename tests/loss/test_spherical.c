@@ -224,7 +224,7 @@ static struct tensor *asym(struct tape *t UNUSED, struct tensor **in, void *ctx)
 static struct tensor *prolip(struct tape *t UNUSED, struct tensor **in, void *ctx)
 {
     if (!ctx)
-        return prolip_loss(in[0], in[1], in[2], in[3], in[4], in[5]);
+        return prolip_loss(in[0], in[1], in[2], in[3], in[4], in[5], NULL);
     return prolip_inclusion_loss(in[0], in[2], in[1], in[3], 3);
 }
 
@@ -336,18 +336,21 @@ static void inclusion(void **state UNUSED)
 static void prolip_by_hand(void **state UNUSED)
 {
     const double mi[2] = {1, -0.5}, mt[2] = {0.7, -1}, li[2] = {-1, 0.2}, lt[2] = {-2, 0.1};
-    double want = 0;
-    for (int i = 0; i < 2; i++)
-        for (int j = 0; j < 2; j++) {
-            double s = 3 * (mi[i] * mt[j] - 0.5 * (exp(li[i]) + exp(lt[j]))) - 1;
-            want += 0.5 * log1p(exp(i == j ? -s : s));
-        }
-    struct tape *t = open_tape();
-    struct tensor *loss =
-        prolip_loss(t_input(t, SHAPE(2, 1), mi), t_input(t, SHAPE(2, 1), mt), t_input(t, SHAPE(2, 1), li),
-                    t_input(t, SHAPE(2, 1), lt), t_constant(t, log(3.0)), t_constant(t, -1));
-    assert_true(fabs(t_value(loss) - want) < 1e-12);
-    tape_close(&t);
+    const uint8_t same[4] = {0, 1, 0, 0};
+    for (int shared = 0; shared < 2; shared++) {
+        double want = 0;
+        for (int i = 0; i < 2; i++)
+            for (int j = 0; j < 2; j++) {
+                double s = 3 * (mi[i] * mt[j] - 0.5 * (exp(li[i]) + exp(lt[j]))) - 1;
+                want += 0.5 * log1p(exp(i == j || (shared && same[2 * i + j]) ? -s : s));
+            }
+        struct tape *t = open_tape();
+        struct tensor *loss =
+            prolip_loss(t_input(t, SHAPE(2, 1), mi), t_input(t, SHAPE(2, 1), mt), t_input(t, SHAPE(2, 1), li),
+                        t_input(t, SHAPE(2, 1), lt), t_constant(t, log(3.0)), t_constant(t, -1), shared ? same : NULL);
+        assert_true(fabs(t_value(loss) - want) < 1e-12);
+        tape_close(&t);
+    }
 }
 
 int main(void)
