@@ -75,6 +75,7 @@ say "$(head -n 1 curves.tsv | tr '\t' ' ')"
 grep -q '<svg' active.svg || fail "no figure"
 [ -s active.tsv ] || fail "no numbers beside the figure"
 m select set1 --simulate --figure active.svg
+m select set1 --simulate --figure same.svg --out same.tsv
 m select set1 --simulate --split-column nothing
 start select set2 --simulate --table parts.csv --split-column part --adapter a --strategy uncertainty --rounds 1 --budget 1 --initial 2 --seeds 1 -q >.out 2>.err
 [ $? = 3 ] || fail "another model's adapter played: $(cat .err)"
