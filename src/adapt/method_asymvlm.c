@@ -305,7 +305,8 @@ static int likelihood(struct adapter *a, const struct set *s, int side, int64_t 
     bool wide = a->engine->real == DT_F64;
     TRY(adapter_check_set(a, s, side, false));
     if (of != SIDE_IMAGE)
-        FAIL(ERR_USAGE, "method asymvlm: a text's distribution is one of pictures, it has no likelihood of texts");
+        FAIL(ERR_USAGE, "method asymvlm: a text's distribution is one of pictures, it has no likelihood of texts "
+                        "and no histogram of them");
     double *mean = mem_calloc((size_t)d, 2 * sizeof *mean), *x = mean + d;
     int rc = mean ? look_at(a, s, side, row, mean, &k) : ERR_MEMORY;
     for (int64_t i = 0; i < s->image.n && rc == 0; i++) {
