@@ -1,8 +1,9 @@
 /* bench/bench_adapt.c: one step of training an adapter, timed on command; the other half is peer_adapt.py.
  *
  * ProbVLM's default network at width 512, random pairs, the released objective (which both programs have), Adam. Reads
- * lines on stdin: "loss" answers the first batch's loss, "steps N" the seconds that N steps take; DIR receives the
- * weights and the vectors, so that both programs hold the same. */
+ * lines on stdin: "loss" answers the first batch's loss, "steps N" the seconds that N steps take, "plain N" the same
+ * without dropout; DIR receives the weights and the vectors, so that both programs hold the same. bf16: the operands of
+ * products are rounded. */
 #include "adapt/adapter.h"
 #include "train/train.h"
 
@@ -10,6 +11,7 @@
 #include <string.h>
 
 enum { D = 512, HIDDEN = 256, BATCH = 64, PAIRS = 4096 };
+static const double DROPOUT = 0.1;
 
 static int write_vectors(const char *dir, float *x, float *y)
 {
@@ -43,9 +45,10 @@ static int step(struct bench *b, bool update, double *loss)
     tape_reset(b->t);
     params_zero_grad(&b->a->params);
     for (int side = 0; side < 2 && update; side++)
-        keep[side] = capsule_mask(b->t, BATCH, HIDDEN, b->dropout, 1, (uint32_t)b->step, side * BATCH);
-    struct tensor *x[2] = {t_input(b->t, SHAPE(BATCH, D), b->x + b->at * D),
-                           t_input(b->t, SHAPE(BATCH, D), b->y + b->at * D)};
+        keep[side] =
+            b->dropout == 0 ? NULL : capsule_mask(b->t, BATCH, HIDDEN, b->dropout, 1, (uint32_t)b->step, side * BATCH);
+    int64_t at = update ? b->at * D : 0;
+    struct tensor *x[2] = {t_input(b->t, SHAPE(BATCH, D), b->x + at), t_input(b->t, SHAPE(BATCH, D), b->y + at)};
     struct tensor *l = method_probvlm.loss(b->a, &o, x, keep, NULL);
     TRY(tape_status(b->t));
     *loss = t_value(l);
@@ -67,7 +70,8 @@ static int serve(struct bench *b)
         if (!strncmp(line, "loss", 4)) {
             TRY(step(b, false, &loss));
             printf("%.9g\n", loss);
-        } else if (sscanf(line, "steps %d", &n) == 1) {
+        } else if (sscanf(line, "plain %d", &n) == 1 || sscanf(line, "steps %d", &n) == 1) {
+            b->dropout = line[0] == 'p' ? 0 : DROPOUT;
             for (int i = 0; i < n; i++)
                 TRY(step(b, true, &loss));
             printf("%.6f\n", clock_seconds() - began);
@@ -77,7 +81,7 @@ static int serve(struct bench *b)
     return 0;
 }
 
-static int run(const char *dir, int threads)
+static int run(const char *dir, int threads, bool low)
 {
     struct design d = {.method = &method_probvlm,
                        .released = true,
@@ -86,7 +90,7 @@ static int run(const char *dir, int threads)
                        .image_scale = 1,
                        .text_scale = 1,
                        .unit = 1};
-    struct bench b = {.dropout = 0.1};
+    struct bench b = {0};
     const struct engine *e;
     char path[2048];
     b.x = mem_alloc(sizeof(float) * PAIRS * D);
@@ -101,7 +105,7 @@ static int run(const char *dir, int threads)
     TRY(params_save(&b.a->params, path, DT_F32));
     TRY(params_want_grad(&b.a->params));
     TRY(optimizer_open(&b.adam, &b.a->params));
-    TRY(tape_open(&b.t, e, &(struct tape_opt){.record = true}));
+    TRY(tape_open(&b.t, e, &(struct tape_opt){.record = true, .low = low}));
     printf("ready\n");
     fflush(stdout);
     int rc = serve(&b);
@@ -116,7 +120,9 @@ static int run(const char *dir, int threads)
 int main(int argc, char **argv)
 {
     engine_wait_briefly(argv);
-    int rc = argc == 3 ? run(argv[1], atoi(argv[2])) : err_set(ERR_USAGE, "usage: bench_adapt DIR THREADS");
+    bool low = argc == 4 && !strcmp(argv[3], "bf16");
+    int rc = argc == 3 || low ? run(argv[1], atoi(argv[2]), low)
+                              : err_set(ERR_USAGE, "usage: bench_adapt DIR THREADS [bf16]");
     if (rc < 0)
         fprintf(stderr, "bench_adapt: %s\n", err_text());
     return rc < 0;

@@ -68,6 +68,7 @@ for line in sys.stdin:
             print("%.9g" % loss_at(0).item(), flush=True)
         model.train()
     else:
+        model.train(word[0] != "plain")
         began = time.monotonic()
         for _ in range(int(word[1])):
             adam.zero_grad(set_to_none=True)

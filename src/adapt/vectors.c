@@ -12,14 +12,15 @@
 
 static double inverse_norm(const float *row, int64_t d)
 {
-    double top = 0, sum = 0;
-    for (int64_t j = 0; j < d; j++)
-        top = fmax(top, fabs((double)row[j]));
-    if (top == 0)
-        return 0;
-    for (int64_t j = 0; j < d; j++)
-        sum += ((double)row[j] / top) * ((double)row[j] / top);
-    return 1 / (top * sqrt(sum));
+    double sum[4] = {0, 0, 0, 0}; /* squares of floats neither leave the range of doubles nor sink below it */
+    int64_t j = 0;
+    for (; j + 4 <= d; j += 4)
+        for (int k = 0; k < 4; k++)
+            sum[k] += (double)row[j + k] * (double)row[j + k];
+    for (; j < d; j++)
+        sum[0] += (double)row[j] * (double)row[j];
+    double all = sum[0] + sum[1] + (sum[2] + sum[3]);
+    return all > 0 ? 1 / sqrt(all) : 0;
 }
 
 static const struct set_side *side_of(const struct set *s, int side)

@@ -27,13 +27,13 @@ enum group { IS_ALIAS, STAYS, DECAYS };
 
 /* A tensor that no gradient reached (a decoder, while a loss looks at vectors alone) does not decay: that by itself
  * would wear it away. A tensor in use is left after its first number. The second name of a tied weight is no weight. */
-static enum group group_of(const struct params *p, int64_t k)
+static enum group group_of(const struct params *p, int64_t k, bool decays)
 {
     const struct param *q = &p->v[k];
     const void *grad = params_grad(p, q);
     if (q->kind == PARAM_ALIAS)
         return IS_ALIAS;
-    for (int64_t i = 0; q->decay && i < q->n; i++)
+    for (int64_t i = 0; decays && q->decay && i < q->n; i++)
         if (p->real == DT_F64 ? ((const double *)grad)[i] != 0.0 : ((const float *)grad)[i] != 0.0f)
             return DECAYS;
     return STAYS;
@@ -52,11 +52,12 @@ void optimizer_step(struct optimizer *o, const struct engine *e, struct params *
                            .correction1 = 1.0 - pow(opt->beta1, (double)o->step),
                            .correction2 = 1.0 - pow(opt->beta2, (double)o->step)};
     /* Neighbours with the same decay are one call: a model has hundreds of rows, most of them small. */
-    enum group next = p->n > 0 ? group_of(p, 0) : IS_ALIAS;
+    bool decays = opt->weight_decay > 0;
+    enum group next = p->n > 0 ? group_of(p, 0, decays) : IS_ALIAS;
     for (int64_t k = 0; k < p->n;) {
         enum group group = next, other = next;
         int64_t last = k;
-        while (last + 1 < p->n && (other = group_of(p, last + 1)) == group)
+        while (last + 1 < p->n && (other = group_of(p, last + 1, decays)) == group)
             last++;
         next = other;
         size_t from = (size_t)p->v[k].at * size;
