@@ -57,7 +57,7 @@ struct draw_at {
 struct fit_in {
     const struct set *s;
     const struct adapt_opt *o;
-    const struct split *split;
+    const struct set_split *split;
     struct str *log; /* of run.jsonl */
 };
 
@@ -142,14 +142,6 @@ void vectors_put(const struct adapter *a, int side, const float *row, void *out,
  * tape; NULL: nowhere. */
 const uint8_t *batch_shared(const struct adapter *a, const struct set *s, struct tape *t, int64_t n);
 
-/* split.c: which pairs are trained on and which judge. Lists sorted as the set's; free with mem_free. */
-struct split {
-    struct set_pair *train, *validation;
-    int64_t n_train, n_validation;
-};
-int split_make(struct split *p, const struct set *s, const struct adapt_opt *o);
-void split_free(struct split *p);
-
 /* predict.c: rows first .. first + n; scalar and more begin with the first of them. The set has been checked. */
 int predict_rows(struct adapter *a, const struct set *s, int side, int64_t first, int64_t n,
                  const struct predict_opt *o, double *scalar, const struct predict_more *more);
@@ -160,8 +152,8 @@ struct pass_sums {
 };
 void predict_variances(const struct pass_sums *s, int64_t passes, bool released, double *aleatoric, double *epistemic);
 
-/* fit_state.c: an unfinished fitting, kept in OUT.partial. The next batch is `step` of `epoch`; steps: done in all; sum:
- * of the losses of this epoch. */
+/* fit_state.c: an unfinished fitting, kept in OUT.partial. The next batch is `step` of `epoch`; steps: done in all;
+ * sum: of the losses of this epoch. */
 struct fit_place {
     int64_t epoch, step, steps, best_epoch;
     double sum, best_loss;

@@ -1,9 +1,9 @@
 /* adapt/fit.c: training an adapter on the saved vectors of a set. Adam without decay (Kingma and Ba 2015), one cosine
  * over all steps (the released code creates that schedule and steps it after the last epoch), every batch of one size,
  * the weights of the best epoch by the validation pairs' loss. An epoch sees every training pair once, but for the last
- * ones that fill no batch. What is unfinished is kept beside the output (fit_state.c), never as an adapter: half fitted, it would look like a
- * whole one. Rejected, at first: keeping anything, while a run took minutes; 100 epochs of 100,000 pairs take half an
- * hour. */
+ * ones that fill no batch. What is unfinished is kept beside the output (fit_state.c), never as an adapter: half
+ * fitted, it would look like a whole one. Rejected, at first: keeping anything, while a run took minutes; 100 epochs of
+ * 100,000 pairs take half an hour. */
 #include "adapt/adapter.h"
 #include "train/train.h"
 
@@ -69,7 +69,8 @@ const struct opt adapt_options[] = {
      "asymvlm: directions about the mean of each side, or of the vectors as they are"},
     {"contrast", 0, OPT_CHOICE, F(contrast), "both", 0, 0, "both|texts", NULL,
      "asymvlm: pictures find texts and texts pictures, or the latter alone"},
-    {"inclusion", 0, OPT_REAL, F(inclusion), "1", 0, 1e6, NULL, "X", "prolip: weight of an item lying in its masked twin"},
+    {"inclusion", 0, OPT_REAL, F(inclusion), "1", 0, 1e6, NULL, "X",
+     "prolip: weight of an item lying in its masked twin"},
     {"inclusion-pair", 0, OPT_REAL, F(inclusion_pair), "0", 0, 1e6, NULL, "X",
      "prolip: weight of a picture lying in its text"},
     {"masked", 0, OPT_STR, F(masked), NULL, 0, 0, NULL, "SET",
@@ -105,7 +106,7 @@ struct fit {
     struct adapter *a;
     const struct set *s;
     const struct adapt_opt *o;
-    struct split split;
+    struct set_split split;
     struct tape *tape;
     struct optimizer adam;
     int64_t batch, *order;
@@ -304,6 +305,11 @@ static int prepare(struct fit *f, const struct engine *e)
                        .image_scale = 1,
                        .text_scale = 1,
                        .unit = 1};
+    const struct set_split_opt parts = {.column = o->split_column,
+                                        .train_rows = o->train_rows,
+                                        .validation_rows = o->validation_rows,
+                                        .share = o->validation_share,
+                                        .seed = (uint64_t)(o->split_seed >= 0 ? o->split_seed : o->seed)};
     TRY(method_find(o->method, &d.method));
     const char *usual = d.method->usual_mean ? d.method->usual_mean : "residual";
     TRY(mean_rule_find(strcmp(o->mean, "auto") ? o->mean : usual, &d.mean));
@@ -313,7 +319,7 @@ static int prepare(struct fit *f, const struct engine *e)
     else if (d.method->fixed_mean)
         d.mean = MEAN_FIXED;
     TRY(vectors_check(f->s));
-    TRY(split_make(&f->split, f->s, o));
+    TRY(set_split_make(&f->split, f->s, &parts));
     TRY(adapter_new(&f->a, &d, e));
     f->a->model = arena_strdup(f->a->arena, f->s->model);
     f->a->fingerprint = arena_strdup(f->a->arena, f->s->fingerprint);
@@ -413,7 +419,7 @@ int adapt_fit(const struct set *s, const struct adapt_opt *o, const struct engin
     tape_close(&f.tape);
     optimizer_close(&f.adam);
     adapt_close(&f.a);
-    split_free(&f.split);
+    set_split_free(&f.split);
     str_free(&f.log);
     mem_free(f.x[0]);
     mem_free(f.x[1]);

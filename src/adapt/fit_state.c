@@ -36,7 +36,7 @@ static void add_rows(struct sha256 *h, const struct set_side *side, int64_t widt
 static int make_plan(const struct fit_state *st, json_t **out)
 {
     const struct set *s = st->in.s;
-    const struct split *p = st->in.split;
+    const struct set_split *p = st->in.split;
     struct sha256 h;
     char vectors[65], pairs[65];
     sha256_start(&h);

@@ -2,7 +2,7 @@
 #ifndef CLI_SELECT_CMD_H
 #define CLI_SELECT_CMD_H
 
-#include "adapt/adapt.h"
+#include "choose/choose.h"
 #include "cli/cli.h"
 
 struct select_cmd {

@@ -2,7 +2,7 @@
 #ifndef CLI_TRAIN_HEADS_H
 #define CLI_TRAIN_HEADS_H
 
-#include "adapt/adapt.h"
+#include "heads/heads.h"
 #include "cli/cli.h"
 
 struct train_heads {

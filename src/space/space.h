@@ -98,6 +98,20 @@ enum set_part set_part_of(const char *word);
  * a row is marked otherwise already. marks [n]. */
 int set_mark_rows(const char *path, uint8_t mark, int64_t n, uint8_t *marks);
 
+/* Which pairs are trained on and which judge (set_split.c): by lists of picture rows, by a column of the pictures'
+ * table, or a share drawn at random; pairs that share an item stay together. Lists sorted as the set's. */
+struct set_split_opt {
+    const char *column, *train_rows, *validation_rows; /* NULL: not given */
+    double share;                                      /* of the pairs, when neither is */
+    uint64_t seed;
+};
+struct set_split {
+    struct set_pair *train, *validation;
+    int64_t n_train, n_validation;
+};
+int set_split_make(struct set_split *p, const struct set *s, const struct set_split_opt *o);
+void set_split_free(struct set_split *p);
+
 /* ---- search (topk.c): exact, blocked; ties to the lower row; non-finite scores never rank ----------------------- */
 
 struct hit {

@@ -272,33 +272,32 @@ static void refuses(void **state UNUSED)
 static void splits(void **state UNUSED)
 {
     struct made m;
-    struct split p;
+    struct set_split p;
     make(&m, 60, 2);
     for (int i = 0; i < 60; i++) /* five captions a picture */
         m.pairs[i] = (struct set_pair){i / 5, i};
-    struct adapt_opt o = options("probvlm");
-    o.validation_share = 0.25;
-    assert_int_equal(split_make(&p, &m.s, &o), 0);
+    struct set_split_opt o = {.share = 0.25};
+    assert_int_equal(set_split_make(&p, &m.s, &o), 0);
     assert_int_equal(p.n_validation, 15);
     assert_int_equal(p.n_train, 45);
     for (int64_t i = 0; i < p.n_validation; i++)
         for (int64_t k = 0; k < p.n_train; k++)
             assert_true(p.validation[i].image != p.train[k].image);
-    split_free(&p);
+    set_split_free(&p);
     assert_int_equal(atomic_put(at("train.txt"), "3\n4\n0\n", 6), 0);
     assert_int_equal(atomic_put(at("val.txt"), "7\n", 2), 0);
     o.train_rows = at("train.txt");
     o.validation_rows = at("val.txt");
-    assert_int_equal(split_make(&p, &m.s, &o), 0);
+    assert_int_equal(set_split_make(&p, &m.s, &o), 0);
     assert_int_equal(p.n_train, 15);
     assert_int_equal(p.n_validation, 5);
     assert_int_equal(p.validation[0].image, 7);
-    split_free(&p);
+    set_split_free(&p);
     o.validation_rows = o.train_rows;
-    assert_int_equal(split_make(&p, &m.s, &o), ERR_DATA);
+    assert_int_equal(set_split_make(&p, &m.s, &o), ERR_DATA);
     assert_int_equal(atomic_put(at("val.txt"), "99\n", 3), 0);
     o.validation_rows = at("val.txt");
-    assert_int_equal(split_make(&p, &m.s, &o), ERR_DATA);
+    assert_int_equal(set_split_make(&p, &m.s, &o), ERR_DATA);
     drop(&m);
 }
 

@@ -1,7 +1,7 @@
 /* BayesVLM from a set to its answers: factors, prior, folder, draws, acquisitions against brute force, and the
  * published factors where they are at hand. The mathematics alone: test_laplace.c. */
 #include "adapt/adapter.h"
-#include "adapt/heads.h"
+#include "heads/heads.h"
 #include "adapt/laplace.h"
 
 #include <setjmp.h>

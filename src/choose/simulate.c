@@ -1,4 +1,4 @@
-/* adapt/simulate.c: would choosing what to label have paid? On a set whose pairs are known the labels of a pool are
+/* choose/simulate.c: would choosing what to label have paid? On a set whose pairs are known the labels of a pool are
  * hidden; every strategy starts from the same few random labels, chooses a budget of rows a round, heads are trained on
  * what is labelled, and recall at 1 on test pairs is measured after every round.
  *
@@ -11,7 +11,7 @@
  * Training starts from the identity every round unless `warm`: what was fitted to fewer pairs is a worse start than
  * none (Ash and Adams 2020, "On warm-starting neural network training"). Few pairs make few steps an epoch, so epochs
  * are added up to MIN_STEPS. */
-#include "adapt/heads.h"
+#include "choose/choose.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,4 +1,4 @@
-/* adapt/select_typical.c: typical rows (Hacohen et al. 2022, "Active learning on a budget: opposite strategies suit
+/* choose/select_typical.c: typical rows (Hacohen et al. 2022, "Active learning on a budget: opposite strategies suit
  * high and low budgets", TypiClust): the pool and what is labelled are cut into as many clusters as there will be
  * labels, and from the largest cluster without a label the row with the highest typicality is taken, 1 over its mean
  * distance to its twenty nearest rows of the cluster. With few labels, far rows are odd rows, and learning starts from
@@ -6,7 +6,7 @@
  *
  * Clusters are k-means on the sphere (Dhillon and Modha 2001), started by k-centre, which needs no luck: a fixed number
  * of rounds. At most 500 clusters, as the authors have it; then clusters give more than one row. */
-#include "adapt/select.h"
+#include "choose/select.h"
 
 #include <math.h>
 #include <stdlib.h>

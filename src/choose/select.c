@@ -1,11 +1,11 @@
-/* adapt/select.c: which rows of an unlabelled pool to label next (Settles 2009, "Active learning literature survey").
+/* choose/select.c: which rows of an unlabelled pool to label next (Settles 2009, "Active learning literature survey").
  *
  * By a score, largest first: an adapter's uncertainty (Upadhyay et al. 2023, section 5.3: the most uncertain rows), or
  * what the cosines to the other side's items say without one: no near answer, a small lead of the first answer over the
  * second, entropy of their softmax; or what a label would tell (BALD, Houlsby et al. 2011; EPIG, Bickford Smith et al.
- * 2023), from acquire.c. By the shape of the pool: k-centre (Sener and Savarese 2018, algorithm 1, their "core-set"):
- * always the row farthest from everything labelled or chosen; typical rows of clusters without a label (Hacohen et al.
- * 2022, "Active learning on a budget", select_typical.c). By chance: the bar for all of them.
+ * 2023), from room adapt (acquire.c). By the shape of the pool: k-centre (Sener and Savarese 2018, algorithm 1, their
+ * "core-set"): always the row farthest from everything labelled or chosen; typical rows of clusters without a label
+ * (Hacohen et al. 2022, "Active learning on a budget", select_typical.c). By chance: the bar for all of them.
  *
  * A score looks at rows one by one, so its best rows may be one row many times. With `spread` > 1 only the spread x
  * budget best are candidates, and k-centre chooses among them (batch-aware as Kirsch et al. 2019 ask for, at the price
@@ -13,7 +13,7 @@
  *
  * Pool rows are kept as unit vectors; the other side is read in blocks, once. Rejected: distances by cosine to rows of
  * the other side, which mixes the gap between the modalities into them. */
-#include "adapt/select.h"
+#include "choose/select.h"
 
 #include <inttypes.h>
 #include <math.h>

@@ -1,12 +1,12 @@
-/* adapt/split.c: which pairs train and which judge. By lists of picture rows, by a column of the pictures' table, or a
- * share drawn at random. The share is drawn over connected groups: pairs that share a picture or a text stay on one
- * side, or the adapter would be judged on vectors it has seen. */
-#include "adapt/adapter.h"
+/* space/set_split.c: which pairs train and which judge. By lists of picture rows, by a column of the pictures' table,
+ * or a share drawn at random. The share is drawn over connected groups: pairs that share a picture or a text stay on
+ * one side, or what is fitted would be judged on vectors it has seen. */
+#include "space/space.h"
 
 #include <inttypes.h>
 #include <string.h>
 
-void split_free(struct split *p)
+void set_split_free(struct set_split *p)
 {
     mem_free(p->train);
     mem_free(p->validation);
@@ -59,18 +59,18 @@ static int mark_column(uint8_t *marks, const struct set *s, const char *name)
 }
 
 /* where: 0 trains, 1 judges, 2 is left out */
-static int choose(uint8_t *where, const struct set *s, const struct adapt_opt *o)
+static int choose(uint8_t *where, const struct set *s, const struct set_split_opt *o)
 {
-    if (!o->train_rows && !o->split_column) {
+    if (!o->train_rows && !o->column) {
         if (o->validation_rows)
             FAIL(ERR_USAGE, "option --validation-rows needs --train-rows, or nothing would be trained on");
-        return draw_share(where, s, o->validation_share, (uint64_t)(o->split_seed >= 0 ? o->split_seed : o->seed));
+        return draw_share(where, s, o->share, o->seed);
     }
     uint8_t *marks = mem_calloc((size_t)s->image.n + 1, 1);
     if (!marks)
         return ERR_MEMORY;
-    int rc = o->train_rows ? set_mark_rows(o->train_rows, PART_TRAIN, s->image.n, marks)
-                           : mark_column(marks, s, o->split_column);
+    int rc =
+        o->train_rows ? set_mark_rows(o->train_rows, PART_TRAIN, s->image.n, marks) : mark_column(marks, s, o->column);
     if (rc == 0 && o->train_rows && o->validation_rows)
         rc = set_mark_rows(o->validation_rows, PART_VALIDATION, s->image.n, marks);
     for (int64_t k = 0; k < s->n_pairs && rc == 0; k++) {
@@ -81,11 +81,11 @@ static int choose(uint8_t *where, const struct set *s, const struct adapt_opt *o
     return rc;
 }
 
-int split_make(struct split *p, const struct set *s, const struct adapt_opt *o)
+int set_split_make(struct set_split *p, const struct set *s, const struct set_split_opt *o)
 {
     memset(p, 0, sizeof *p);
     if (s->n_pairs == 0)
-        FAIL(ERR_DATA, "set \"%s\" has no pairs: an adapter learns from a picture and a text that belong together",
+        FAIL(ERR_DATA, "set \"%s\" has no pairs: what is fitted learns from a picture and a text that belong together",
              s->path);
     uint8_t *where = mem_calloc((size_t)s->n_pairs, 1);
     p->train = mem_calloc((size_t)s->n_pairs, sizeof *p->train);
@@ -103,6 +103,6 @@ int split_make(struct split *p, const struct set *s, const struct adapt_opt *o)
             err_set(ERR_USAGE, "no pair of set \"%s\" is left to train on (%" PRId64 " pairs, %" PRId64 " to judge by)",
                     s->path, s->n_pairs, p->n_validation);
     if (rc < 0)
-        split_free(p);
+        set_split_free(p);
     return rc;
 }

@@ -1,8 +1,8 @@
-/* adapt/select.h: inside room adapt. What select.c and select_typical.c share. */
-#ifndef ADAPT_SELECT_H
-#define ADAPT_SELECT_H
+/* choose/select.h: inside room choose. What select.c and select_typical.c share. */
+#ifndef CHOOSE_SELECT_H
+#define CHOOSE_SELECT_H
 
-#include "adapt/adapter.h"
+#include "choose/choose.h"
 
 #define SELECT_SAME 1e-5 /* rows whose cosine lies above 1 - this are copies */
 

@@ -1,6 +1,6 @@
-/* tests/adapt/test_select.c: choosing rows to label: every strategy against its definition written out, copies, rounds,
+/* tests/choose/test_select.c: choosing rows to label: every strategy against its definition written out, copies, rounds,
  * refusals, no memory. */
-#include "adapt/adapter.h"
+#include "choose/select.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

@@ -1,6 +1,6 @@
-/* tests/adapt/test_simulate.c: heads trained on parts of a set, and active learning played on sets made here: the same
+/* tests/choose/test_simulate.c: heads trained on parts of a set, and active learning played on sets made here: the same
  * twice, only the pool's labels are looked at, chance against a planted gain, intervals, refusals. */
-#include "adapt/heads.h"
+#include "choose/choose.h"
 
 #include <setjmp.h>
 #include <stdarg.h>

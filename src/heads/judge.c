@@ -1,8 +1,8 @@
-/* adapt/judge.c: how good heads are on pairs that they were not trained on: the items of those pairs alone are a small
+/* heads/judge.c: how good heads are on pairs that they were not trained on: the items of those pairs alone are a small
  * set, seen through the heads, and retrieval is measured in it. The gallery is the held-out items and not the whole
  * set: whoever trains on a part should be judged where no trained item can be found instead. An epoch's score is the
  * mean reciprocal rank of both directions: it moves where recall at 1 of two hundred pairs stands still. */
-#include "adapt/heads.h"
+#include "heads/heads.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,15 +1,14 @@
-/* adapt/heads.c: `train --on SET`: heads trained on one part of a set's pairs, the best epoch chosen on another, as a
- * folder. It lies in this room because the parts of a set (split.c) and the judge (judge.c) do; the training itself is
- * room train's. The start is judged too: where no epoch beats the vectors as they are, the heads stay the identity, and
+/* heads/heads.c: `train --on SET`: heads trained on one part of a set's pairs, the best epoch chosen on another, as a
+ * folder. The start is judged too: where no epoch beats the vectors as they are, the heads stay the identity, and
  * the result says so. */
-#include "adapt/heads.h"
+#include "heads/heads.h"
 
 #include <math.h>
 #include <string.h>
 
 struct heads_work {
     const struct heads_in *in;
-    struct split split;
+    struct set_split split;
     struct judge judge;
     struct head *head;
     struct str log;
@@ -49,12 +48,12 @@ static int save(const struct heads_work *w)
 static int work(struct heads_work *w, struct heads_result *out)
 {
     const struct heads_in *in = w->in;
-    struct adapt_opt parts = {.split_column = in->opt->split_column,
-                              .train_rows = in->opt->train_rows,
-                              .validation_rows = in->opt->validation_rows,
-                              .validation_share = in->opt->validation_share,
-                              .seed = in->train->seed};
-    TRY(split_make(&w->split, in->set, &parts));
+    const struct set_split_opt parts = {.column = in->opt->split_column,
+                                        .train_rows = in->opt->train_rows,
+                                        .validation_rows = in->opt->validation_rows,
+                                        .share = in->opt->validation_share,
+                                        .seed = (uint64_t)in->train->seed};
+    TRY(set_split_make(&w->split, in->set, &parts));
     TRY(open_head(w));
     if (w->split.n_validation > 0)
         TRY(judge_open(&w->judge, in->set, w->split.validation, w->split.n_validation));
@@ -89,7 +88,7 @@ int heads_train(const struct heads_in *in, struct heads_result *out)
     int rc = work(&w, &r);
     if (rc == 0)
         *out = r;
-    split_free(&w.split);
+    set_split_free(&w.split);
     judge_close(&w.judge);
     head_close(&w.head);
     str_free(&w.log);
