@@ -144,6 +144,7 @@ static int try_model(const struct encode_job *job, double *bytes)
     float *pixels = mem_calloc(each, sizeof *pixels), *vector = mem_calloc((size_t)m->embed, sizeof *vector);
     double text = 0, image = 0;
     int rc = pixels && vector ? 0 : ERR_MEMORY;
+    tape_close(&m->plain[job->low]); /* its peak would be that of whatever the model has done before */
     if (rc == 0 && job->d->n_texts > 0) {
         rc = try_text(job, vector);
         if (rc == 0 && m->plain[job->low])

@@ -27,6 +27,10 @@ say "$(head -n 1 study/mask.tsv | tr '\t' ' ')"
 say "$(wc -l <study/mask.tsv | tr -d ' ') lines"
 awk -F '\t' '$3 == 0 && NR > 1 && ($8 != 0 || $11 != 0) { exit 1 }' study/mask.tsv || fail "a rise without a mask"
 absent study.sets
+# the plan of a later share is not what the model has done before it
+start mask-study --model "$here/../../models/emoji" --data csv:pics/data.csv --out plans --bootstrap 0 --step 45 --score cosine >.out 2>.err || fail "$(cat .err)"
+sed -n 's/.*about \([0-9]*\) MiB.*/\1/p' .err | awk 'NR == 1 { first = $1 } $1 > 2 * first { bad = 1 } END { exit bad || NR < 3 }' ||
+    fail "plans grow: $(grep plan: .err)"
 must adapt --on whole --method pcmepp --epochs 1 --hidden 8 --out plain -q
 must adapt --on whole --method tta --model model --passes 3 --out inputs -q
 must mask-study $data --out both --bootstrap 0 --step 45 --score none --adapter plain inputs --save-sets sets --json
