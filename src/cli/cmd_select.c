@@ -207,6 +207,34 @@ static int check_figure(const struct select_cmd *o)
     return 0;
 }
 
+/* What would be read and change nothing is refused. */
+static int check_choosing(const struct select_cmd *o)
+{
+    enum select_id what;
+    struct select_cmd usual;
+    memset(&usual, 0, sizeof usual);
+    opt_defaults(options, &usual);
+    if (o->figure || o->split_column || o->table || o->refit.method || o->warm)
+        FAIL(ERR_USAGE, "--figure, --split-column, --table, --adapter-method and --warm belong to --simulate");
+    if (o->rounds != usual.rounds || o->initial != usual.initial || o->seeds != usual.seeds ||
+        o->epochs != usual.epochs || o->batch != usual.batch || o->adapter_epochs != usual.adapter_epochs ||
+        o->lr < usual.lr || o->lr > usual.lr || strcmp(o->heads.head, usual.heads.head) || o->heads.hidden ||
+        strcmp(o->loss, usual.loss) || o->loss_opt.n)
+        FAIL(ERR_USAGE, "--rounds, --initial, --seeds and the options of training belong to --simulate");
+    TRY(select_find(o->strategy, &what));
+    bool asks = what == SELECT_UNCERTAINTY || what == SELECT_BALD || what == SELECT_EPIG;
+    bool cosines = what == SELECT_COSINE || what == SELECT_MARGIN || what == SELECT_ENTROPY;
+    const char *idle = o->adapter && !asks                                                   ? "--adapter"
+                       : o->classes && !cosines                                              ? "--classes"
+                       : o->target && what != SELECT_EPIG                                    ? "--target"
+                       : o->temperature > 0 && what != SELECT_ENTROPY                        ? "--temperature"
+                       : o->spread > 1 && (what == SELECT_CORESET || what == SELECT_TYPICAL) ? "--spread"
+                                                                                             : NULL;
+    if (idle)
+        FAIL(ERR_USAGE, "%s does nothing for strategy \"%s\"; leave it out", idle, o->strategy);
+    return 0;
+}
+
 static int run(struct cli *c)
 {
     const struct select_cmd *o = c->opt;
@@ -215,10 +243,12 @@ static int run(struct cli *c)
     bool low;
     if (!o->simulate)
         TRY(cli_need(c, o->strategy, "--strategy"));
-    if (!o->simulate && (o->figure || o->split_column || o->table || o->refit.method || o->warm))
-        FAIL(ERR_USAGE, "--figure, --split-column, --table, --adapter-method and --warm belong to --simulate");
+    if (!o->simulate)
+        TRY(check_choosing(o));
     if (o->simulate && (o->rows || o->labelled.n || o->classes || o->target))
         FAIL(ERR_USAGE, "--simulate makes its own pool: --rows, --labelled, --classes and --target are for choosing");
+    if (o->simulate && o->adapter && o->refit.method)
+        FAIL(ERR_USAGE, "--adapter and --adapter-method: expected one of them");
     if (o->out)
         TRY(path_check_output(o->out, o->force));
     if (o->figure)

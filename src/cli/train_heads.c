@@ -74,7 +74,7 @@ static json_t *way_to_json(double image_to_text, double text_to_image)
                      json_number(text_to_image));
 }
 
-static int report(const struct cli *c, const struct heads_result *r, const char *out)
+static int report(const struct cli *c, const struct heads_result *r, const char *from, const char *out)
 {
     const struct train_result *t = &r->train;
     if (c->json) {
@@ -93,7 +93,9 @@ static int report(const struct cli *c, const struct heads_result *r, const char 
     }
     printf("pairs             %lld, %lld to judge by\nsteps             %lld\nfinal loss        %.6g\n",
            (long long)r->n_train, (long long)r->n_validation, (long long)t->steps, t->final_loss);
-    if (isfinite(t->best) && t->best_epoch < 0)
+    if (isfinite(t->best) && t->best_epoch < 0 && from)
+        printf("validation        no epoch was better than the heads of %s, which stay as they are\n", from);
+    else if (isfinite(t->best) && t->best_epoch < 0)
         printf("validation        no epoch was better than the vectors as they are; the heads change nothing\n");
     else if (isfinite(t->best))
         printf("recall at 1       %.4f -> %.4f image to text, %.4f -> %.4f text to image (validation, epoch %lld)\n",
@@ -116,6 +118,10 @@ int train_heads_run(struct cli *c, const struct train_heads *h, const struct tra
     if (low || train->augment || train->average > 0 || train->chunk > 0)
         FAIL(ERR_USAGE, "--dtype bf16, --augment, --average and --chunk are for whole encoders; heads have no use for "
                         "them");
+    if (h->opt.hidden > 0 && strcmp(h->opt.head, "mlp"))
+        FAIL(ERR_USAGE, "--hidden is of the mlp: a linear head has no hidden units");
+    if (h->write_set && !strcmp(h->write_set, out))
+        FAIL(ERR_USAGE, "--write-set and --out are both %s: the set would replace the heads", out);
     if (h->write_set)
         TRY(path_check_output(h->write_set, force));
     TRY(open_set(c, h, &s));
@@ -138,7 +144,7 @@ int train_heads_run(struct cli *c, const struct train_heads *h, const struct tra
     if (rc == 0 && h->write_set)
         rc = write_set(out, s, e, h->write_set, force);
     if (rc == 0)
-        rc = report(c, &r, out);
+        rc = report(c, &r, h->opt.from, out);
     str_free(&line);
     json_decref(config);
     set_close(&s);

@@ -26,6 +26,9 @@ static int open_head(struct heads_work *w)
     if (head_design(w->head)->mlp != d.mlp)
         FAIL(ERR_USAGE, "option --from: the heads in %s are %s, --head says %s", o->from,
              head_design(w->head)->mlp ? "mlp" : "linear", o->head);
+    if (o->hidden > 0 && head_design(w->head)->hidden != o->hidden)
+        FAIL(ERR_USAGE, "option --from: the heads in %s have %lld hidden units, --hidden says %lld", o->from,
+             (long long)head_design(w->head)->hidden, (long long)o->hidden);
     return 0;
 }
 

@@ -61,11 +61,12 @@ static int mark_column(uint8_t *marks, const struct set *s, const char *name)
 /* where: 0 trains, 1 judges, 2 is left out */
 static int choose(uint8_t *where, const struct set *s, const struct set_split_opt *o)
 {
-    if (!o->train_rows && !o->column) {
-        if (o->validation_rows)
-            FAIL(ERR_USAGE, "option --validation-rows needs --train-rows, or nothing would be trained on");
+    if (o->validation_rows && !o->train_rows)
+        FAIL(ERR_USAGE, "option --validation-rows needs --train-rows, or nothing would be trained on");
+    if (o->column && o->train_rows)
+        FAIL(ERR_USAGE, "--split-column and --train-rows both say which pairs train: give one of them");
+    if (!o->train_rows && !o->column)
         return draw_share(where, s, o->share, o->seed);
-    }
     uint8_t *marks = mem_calloc((size_t)s->image.n + 1, 1);
     if (!marks)
         return ERR_MEMORY;

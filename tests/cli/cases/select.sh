@@ -30,8 +30,18 @@ start convert set2 --head run --out x >.out 2>.err
 absent x
 m convert model1 --to hf --head run --out x
 m train --on set1 --head mlp --from run --out mlp
+m train --on set1 --head linear --hidden 5 --out mlp
+m train --on set1 --out both --write-set both
+absent both
+m train --on set1 --split-column role --train-rows rows.txt --out mlp
+m train --on set1 --split-column role --validation-rows rows.txt --out mlp
+must inspect run --json
+grep -q '"kind": "heads"' .out || fail "$(cat .out)"
 must train --on set1 --head mlp --hidden 5 --epochs 1 --out mlp -q
 must train --on set1 --from run --epochs 1 --out more -q
+m train --on set1 --head mlp --hidden 6 --from mlp --out more6
+must train --on set1 --from run --epochs 1 --lr 1 --out worse -q
+grep -q 'heads change nothing' .out && fail "heads that change something: $(cat .out)"
 # choosing
 m select set1 --budget 3 --out chosen.csv
 m select set1 --strategy luck
@@ -59,6 +69,17 @@ start select set2 --strategy uncertainty --adapter a --out x.csv >.out 2>.err
 [ $? = 3 ] || fail "another model's adapter was asked: $(cat .err)"
 absent x.csv
 m select set1 --strategy random --figure f.svg
+# what would change nothing is refused
+m select set1 --strategy coreset --adapter a
+m select set1 --strategy bald --adapter a --classes set1
+m select set1 --strategy bald --adapter a --target set1
+m select set1 --strategy margin --temperature 2
+m select set1 --strategy typical --spread 2
+m select set1 --strategy random --rounds 7
+m select set1 --strategy random --lr 0.1
+m select set1 --simulate --adapter a --adapter-method pfe
+must inspect a --json
+grep -q '"kind": "adapter", .*"method": "pfe"' .out || fail "$(cat .out)"
 m select set1 --simulate --rows pool.txt
 # the game
 {
