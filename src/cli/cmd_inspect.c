@@ -1,6 +1,7 @@
 /* cli/cmd_inspect.c: what a file or folder is, before anything is done with it: tensors, shapes, number formats,
  * configuration, fingerprint. Each kind fills one JSON object; the table for reading is drawn from that object, so both
  * forms say the same. A model that we cannot build is still shown as far as it can be read, with the reason. */
+#include "adapt/adapt.h"
 #include "cli/cli.h"
 
 #include <math.h>
@@ -230,6 +231,53 @@ static int inspect_set(const char *dir, json_t **out)
     return *out ? 0 : ERR_MEMORY;
 }
 
+/* What heads and adapters say of themselves, once they have opened: then it is true. The width, the model and the
+ * fingerprint are those of the vectors that they take. */
+static json_t *fitted_to(const char *dir, const char *file, json_t *o)
+{
+    static const char *const keys[] = {"width", "model", "fingerprint", "of"};
+    char path[2200];
+    json_t *said = NULL;
+    if (o && path_join(path, sizeof path, dir, file) == 0 && json_read_file(&said, path) == 0) {
+        for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+            if (json_object_get(said, keys[i]))
+                json_object_set(o, keys[i], json_object_get(said, keys[i]));
+        if (json_object_get(said, "members"))
+            json_object_set_new(o, "members",
+                                json_integer((json_int_t)json_array_size(json_object_get(said, "members"))));
+    }
+    json_decref(said);
+    return o;
+}
+
+static int inspect_heads(const char *dir, json_t **out)
+{
+    struct head *h = NULL;
+    const struct engine *e;
+    TRY(engine_open(&e, NULL, 0));
+    TRY(head_open(&h, dir, e));
+    *out = fitted_to(
+        dir, "head.json",
+        json_pack("{s:s, s:s, s:s}", "kind", "heads", "path", dir, "head", head_design(h)->mlp ? "mlp" : "linear"));
+    head_close(&h);
+    return *out ? 0 : ERR_MEMORY;
+}
+
+static int inspect_adapter(const char *dir, json_t **out)
+{
+    struct adapter *a = NULL;
+    TRY(adapt_open(&a, dir));
+    bool covers[2] = {adapt_covers(a, SIDE_IMAGE), adapt_covers(a, SIDE_TEXT)};
+    *out = fitted_to(dir, "adapter.json",
+                     json_pack("{s:s, s:s, s:s, s:s}", "kind", "adapter", "path", dir, "method", adapt_method(a),
+                               "distributions_of",
+                               covers[0] && covers[1] ? "pictures and texts"
+                               : covers[0]            ? "pictures"
+                                                      : "texts"));
+    adapt_close(&a);
+    return *out ? 0 : ERR_MEMORY;
+}
+
 static int inspect_tokenizer(const char *dir, json_t **out)
 {
     struct tokenizer *t = NULL;
@@ -263,6 +311,10 @@ static int inspect_folder(const char *path, json_t **out)
     char dir[2048];
     if (holds(path, "set.json") || holds(path, "img_emb") || holds(path, "text_emb"))
         return inspect_set(path, out);
+    if (holds(path, "head.json"))
+        return inspect_heads(path, out);
+    if (holds(path, "adapter.json"))
+        return inspect_adapter(path, out);
     if (model_find(dir, sizeof dir, path) == 0)
         return inspect_model(dir, out);
     if (!path_is_dir(path))
@@ -271,11 +323,10 @@ static int inspect_folder(const char *path, json_t **out)
         err_clear();
         return inspect_tokenizer(path, out);
     }
-    FAIL(
-        ERR_DATA,
-        "%s: neither a model (config.json), a set (set.json), a run, a clip-retrieval folder nor a tokenizer; a folder "
-        "of pictures is looked at with meridian data folder:%s",
-        path, path);
+    FAIL(ERR_DATA,
+         "%s: neither a model (config.json), a set (set.json), heads, an adapter, a run, a clip-retrieval folder nor a "
+         "tokenizer; a folder of pictures is looked at with meridian data folder:%s",
+         path, path);
 }
 
 static int inspect(const char *path, json_t **out)
@@ -389,9 +440,8 @@ const struct command command_inspect = {
     .name = "inspect",
     .summary = "what a file or folder holds: tensors, shapes, number formats, configuration, fingerprint",
     .usage = "FILE-OR-DIR",
-    .notes =
-        "Reads models (HuggingFace, open_clip, OpenAI), safetensors, npy, sets, clip-retrieval folders, tokenizers, "
-        "CSV, TSV, parquet and pictures.\n",
+    .notes = "Reads models (HuggingFace, open_clip, OpenAI), safetensors, npy, sets, heads, adapters, clip-retrieval "
+             "folders,\ntokenizers, CSV, TSV, parquet and pictures.\n",
     .example = "meridian inspect emoji",
     .options = options,
     .size = sizeof(struct inspect_opt),

@@ -17,6 +17,8 @@ done
 ! cmp -s m0.csv m1.csv || fail "two members are the same"
 must predict e set1 --out e.csv --json -q
 grep -q '"method": "ensemble"' .out || fail "method: $(cat .out)"
+must inspect e --json
+grep -q '"method": "ensemble".*"members": 3' .out || fail "inspect: $(cat .out)"
 must predict e set1 --out again.csv -q
 cmp -s e.csv again.csv || fail "not the same twice"
 ! grep -qi nan e.csv || fail "nan"
