@@ -215,11 +215,13 @@ static void print_way(const struct job *j, int way)
 {
     const struct uncertainty_both *b = &j->both;
     const struct uncertainty_scores *s = &b->s[way];
-    printf("%s: %lld queries among %lld, first answer right in %.3f; temperature %.4g (%s); %lld validation, %lld "
+    char right[32] = "-";
+    if (s->n)
+        snprintf(right, sizeof right, "%.3f", uncertainty_recall(s));
+    printf("%s: %lld queries among %lld, first answer right in %s; temperature %.4g (%s); %lld validation, %lld "
            "reference queries\n",
-           way ? "text to image" : "image to text", (long long)s->n, (long long)s->n_gallery,
-           s->n ? uncertainty_recall(s) : 0.0, s->temperature, s->temperature_from, (long long)s->n_val,
-           (long long)s->n_reference);
+           way ? "text to image" : "image to text", (long long)s->n, (long long)s->n_gallery, right, s->temperature,
+           s->temperature_from, (long long)s->n_val, (long long)s->n_reference);
     printf("%-14s  %-20s  %-20s  %-6s  %-6s  %-6s  %-6s  %-6s  %s\n", "", "AUROC", "AURC", "S", "R2", "-S R2", "S(10)",
            "rho", "ECE");
     for (int k = 0; k < s->n_scores; k++) {
@@ -330,6 +332,8 @@ static int run(struct cli *c)
                                                           : NULL));
     if (j.o->reference && j.o->split_column)
         FAIL(ERR_USAGE, "--reference and --split-column: expected one of them");
+    if (j.o->rows && !j.o->split_column && !j.o->hit_column)
+        FAIL(ERR_USAGE, "--rows has the columns that --split-column and --hit-column name: give one of these");
     TRY(cli_set(c, &j.o->set, &j.set));
     int rc = work(c, &j);
     uncertainty_both_close(&j.both);

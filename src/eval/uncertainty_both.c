@@ -24,6 +24,8 @@ int uncertainty_check_list(const char *list, const char *more)
     char word[64], others[UNCERTAINTY_EXTRA][64];
     if (!list || strcmp(list, "all") == 0)
         return 0;
+    if (!*list)
+        FAIL(ERR_USAGE, "option --score is empty, expected names with commas, or all");
     for (int i = 0; i < N_UNCERTAINTIES; i++)
         names[i] = uncertainty_name(i);
     for (int k = 0; more && *more && k < UNCERTAINTY_EXTRA; k++) {

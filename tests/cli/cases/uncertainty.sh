@@ -14,6 +14,10 @@ must eval uncertainty $set_words --rows rows.csv --hit-column kind --score cosin
 grep -qF '"hit_column": "kind"' .out || fail "no hit column"
 m eval uncertainty $set_words --rows rows.csv --split-column split --figure figs
 m eval uncertainty $set_words --score max-q
+m eval uncertainty $set_words --score ''
+m eval uncertainty $set_words --rows rows.csv
+echo image_row,text_row >none.csv
+m eval uncertainty $set_words --pairs none.csv --score cosine
 m eval uncertainty $set_words --rows rows.csv --split-column part
 m eval uncertainty $set_words --rows rows.csv --split-column kind
 m eval uncertainty $set_words --split-column split
