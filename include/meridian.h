@@ -269,7 +269,7 @@ MRD_API int mrd_adapter_options(char **json);
 struct mrd_predict_opt {
     size_t size;    /* MRD_PREDICT_OPT_INIT sets it */
     int64_t passes; /* with dropout, or of test-time augmentation; 0: 15, or what the adapter says */
-    double dropout; /* of these; below 0: as trained */
+    double dropout; /* of these, at most 0.95; below 0: as trained */
     uint64_t seed;
 };
 #define MRD_PREDICT_OPT_INIT                                                                                           \
@@ -328,7 +328,7 @@ struct mrd_calibrate_opt {
     double validation_share, risk_share; /* 0.01 to 1; 0 to 0.99 */
     double same, l2;                     /* 0.5 to 1; 0 to 1000 */
     int hard;                            /* 1: fitted to 1 and 0, not to softened targets */
-    int64_t bootstrap;
+    int64_t bootstrap;                   /* resamples of the intervals; 0 or negative: no intervals */
     uint64_t seed;
     const char *const *split; /* [n_images] val or test in place of the share; or NULL */
     const char *path;         /* also written there, for `search --calibration`; or NULL */
@@ -344,7 +344,7 @@ MRD_API int mrd_calibrate(char **json, const struct mrd_pairs *p, const struct m
 struct mrd_review_opt {
     size_t size;        /* MRD_REVIEW_OPT_INIT sets it and the usual values */
     const char *what;   /* "duplicates", "mismatches", "ambiguous", with commas; NULL: all */
-    int64_t n;          /* items of each kind */
+    int64_t n;          /* items of each kind, 1 or more */
     double temperature; /* 0: fitted */
     int raw;            /* 1: by the plain cosine, to compare */
 };

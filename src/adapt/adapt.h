@@ -38,6 +38,7 @@ struct adapt_opt {
     double mask_share, inclusion, inclusion_pair;
 };
 extern const struct opt adapt_options[]; /* of struct adapt_opt */
+void adapt_add_methods(struct str *b);    /* a help page's list: a line each, name and what it is */
 
 struct adapt_result {
     double final_loss, validation, seconds; /* final_loss: mean of the last epoch; validation: the best, NAN: none */

@@ -30,6 +30,12 @@ int method_find(const char *name, const struct method **out)
     return ERR_DATA;
 }
 
+void adapt_add_methods(struct str *b)
+{
+    for (size_t i = 0; i < ARRAY_LEN(methods); i++)
+        str_add(b, "  %-9s %s\n", methods[i]->name, methods[i]->help);
+}
+
 const char *mean_rule_name(enum mean_rule m)
 {
     return mean_rules[m];
@@ -110,10 +116,10 @@ int64_t adapt_width(const struct adapter *a)
 
 json_t *adapt_result_to_json(const struct adapt_result *r, const char *method)
 {
-    json_t *j = json_pack("{s:o, s:I, s:f, s:o, s:I, s:I, s:s}", "final_loss", json_number(r->final_loss), "steps",
-                          (json_int_t)r->steps, "seconds", r->seconds, "validation", json_number(r->validation),
-                          "pairs", (json_int_t)r->n_train, "validation_pairs", (json_int_t)r->n_validation, "method",
-                          method);
+    json_t *j =
+        json_pack("{s:o, s:I, s:f, s:o, s:I, s:I, s:s}", "final_loss", json_number(r->final_loss), "steps",
+                  (json_int_t)r->steps, "seconds", r->seconds, "validation", json_number(r->validation), "pairs",
+                  (json_int_t)r->n_train, "validation_pairs", (json_int_t)r->n_validation, "method", method);
     if (j && isfinite(r->validation))
         json_object_set_new(j, "best_epoch", json_integer(r->best_epoch));
     return j;
@@ -136,8 +142,11 @@ int adapter_check_set(const struct adapter *a, const struct set *s, int side, bo
              side == SIDE_TEXT ? "pictures" : "texts", side == SIDE_TEXT ? "texts" : "pictures",
              side == SIDE_TEXT ? "image" : "text");
     if (s->width != a->d.width)
-        FAIL(ERR_MISMATCH, "set \"%s\" has vectors of width %lld, the adapter was fitted to width %lld of model \"%s\"",
-             s->path, (long long)s->width, (long long)a->d.width, a->model);
+        FAIL(ERR_MISMATCH,
+             "set \"%s\" has vectors of width %lld, the adapter was fitted to width %lld%s%s%s: "
+             "take a set of that model, or fit another adapter",
+             s->path, (long long)s->width, (long long)a->d.width, a->model[0] ? " of model \"" : "", a->model,
+             a->model[0] ? "\"" : "");
     if (force || !a->fingerprint[0])
         return 0;
     TRY_IN(set_check_fingerprint(s, a->model, a->fingerprint), "checking that the adapter belongs to the set");
@@ -265,6 +274,9 @@ int adapt_open_on(struct adapter **a, const char *dir, const struct engine *e)
     json_t *o;
     struct design d = {0};
     TRY(path_join(where, sizeof where, dir, "adapter.json"));
+    if (!path_exists(where))
+        FAIL(ERR_DATA, "%s: %s; expected an adapter: a folder with adapter.json, as \"meridian adapt\" writes", dir,
+             path_exists(dir) ? "has no adapter.json" : "does not exist");
     TRY(json_read_file(&o, where));
     int rc = read_design(o, &d, where);
     if (rc == 0)

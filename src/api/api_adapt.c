@@ -203,6 +203,8 @@ static int predict(struct mrd_adapter *a, const struct set *s, int side, const s
     TRY(api_take_opt(&o, sizeof o, opt, "struct mrd_predict_opt"));
     if (o.passes < 0 || o.passes > 100000)
         FAIL(ERR_USAGE, "struct mrd_predict_opt: passes is %lld, expected 0 to 100000", (long long)o.passes);
+    if (!(o.dropout <= 0.95)) /* NaN would read as "as trained" */
+        FAIL(ERR_USAGE, "struct mrd_predict_opt: dropout is %g, expected at most 0.95", o.dropout);
     const struct predict_opt how = {.passes = o.passes, .dropout = o.dropout, .seed = o.seed};
     const struct predict_more more = {.aleatoric = out->aleatoric,
                                       .epistemic = out->epistemic,

@@ -164,8 +164,14 @@ void cli_path_base(const struct dataset *d, char *out, size_t n);
 const char *cli_set_base(const struct set *s, const char *given, char *out, size_t n);
 /* A figure beside a command's other output: FILE.svg and FILE.tsv (figure_files.c). Check before the work. */
 int cli_check_figure(const char *path, bool force);
+/* The same for a command that writes `out` too, which may be NULL: it must be none of the two. */
+int cli_check_figure_beside(const char *path, const char *out, bool force);
 int cli_put_figure(int (*draw)(const struct fig_in *in, struct str *svg, struct str *tsv), const struct fig_in *in,
                    const char *path);
+/* A calibration that belongs to the set: made by its model, of its width. path: for messages. */
+int cli_check_calibration(const struct calibration *c, const char *path, const struct set *s);
+/* Warns where the calibration was made among many more or many fewer items. */
+void cli_warn_gallery(const struct match_model *m, int64_t n_gallery);
 /* What names a row of a set: the picture's path, the text's caption, or the id; `none` when no table says. */
 const char *cli_row_name(const struct set *s, bool text, int64_t row, const char *none);
 

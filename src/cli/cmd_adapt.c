@@ -128,15 +128,21 @@ static int run(struct cli *c)
     return rc;
 }
 
+static void list_methods(struct str *b)
+{
+    str_add(b, "\nmethods (docs/methods/probvlm.md):\n");
+    adapt_add_methods(b);
+}
+
 const struct command command_adapt = {
     .name = "adapt",
-    .summary = "fit distributions in place of a set's vectors (ProbVLM, PFE, PCME, PCME++)",
+    .summary = "fit distributions in place of a set's vectors (ProbVLM, PCME++, GroVE, BayesVLM ...)",
     .usage = "(--on SET | --images A.npy --texts B.npy [--pairs P.csv] | --average A,B[,C...]) --out ADAPTER",
     .notes =
-        "What the methods are, and what of the published code is repeated by --released: docs/methods/probvlm.md.\n"
         "An ensemble is a folder of adapters and an adapter itself; so is the mean of several.\n"
         "Ctrl-C keeps the work of a network in ADAPTER.partial, and so does every minute: the same command goes on to\n"
         "the same adapter, bit for bit. Other methods, and ensembles, leave nothing behind.\n",
+    .add_help = list_methods,
     .example = "meridian adapt --on train-set --method probvlm --out adapter",
     .options = options,
     .size = sizeof(struct adapt_cmd),

@@ -19,7 +19,7 @@ static const struct opt options[] = {
     {"features", 0, OPT_STR, F(features), MATCH_FEATURES_USUAL, 0, 0, NULL, "LIST",
      "what the score is made of; temperature takes the softmax alone"},
     PATH_OPTION("out", struct calibrate_cmd, out, "CAL.json", "the calibration to write"),
-    PATH_OPTION("figure", struct calibrate_cmd, figure, "F.svg", "reliability on the held-out pairs, as a picture"),
+    PATH_OPTION("figure", struct calibrate_cmd, figure, "F.svg", "reliability on the held-out pairs, and F.tsv"),
     {"hits", 'k', OPT_INT, F(hits), "10", 1, 1000, NULL, "N",
      "length of the lists that p(match) is fitted and judged on"},
     {"validation-share", 0, OPT_REAL, F(validation_share), "0.6", 0.01, 1, NULL, "X",
@@ -138,13 +138,8 @@ static void print_model(const struct match_model *m, const char *title)
 
 static int draw_figure(const struct calibrate_cmd *o, const struct set *s, const struct calibration *c)
 {
-    struct str svg = {0};
-    struct fig_in in = {.set = s, .match = {c->models[0].report, c->models[1].report}};
-    int rc = figure_match_svg(&in, &svg, NULL);
-    if (rc == 0)
-        rc = svg.failed ? err_set(ERR_MEMORY, "no memory for the figure") : atomic_put(o->figure, svg.s, svg.n);
-    str_free(&svg);
-    return rc;
+    const struct fig_in in = {.set = s, .match = {c->models[0].report, c->models[1].report}};
+    return cli_put_figure(figure_match_svg, &in, o->figure);
 }
 
 static int calibrate(struct cli *c, const struct calibrate_cmd *o, const struct set *s)
@@ -194,7 +189,7 @@ static int run(struct cli *c)
     if (o->out)
         TRY(path_check_output(o->out, o->force));
     if (o->figure)
-        TRY(path_check_output(o->figure, o->force));
+        TRY(cli_check_figure_beside(o->figure, o->out, o->force));
     TRY(cli_set(c, &which, &s));
     int rc = calibrate(c, o, s);
     set_close(&s);

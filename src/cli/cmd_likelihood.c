@@ -89,8 +89,11 @@ static int report(const struct cli *c, const struct likelihood_cmd *o, const str
         rank = (rank < 0 ? 0 : rank) + (l[i] > best);
     qsort(order, (size_t)n, sizeof *order, by_likelihood);
     if (!c->json)
-        printf("%lld items, mean log-likelihood %.4f per dimension; the item's own: %.4f, %lld before it\n",
-               (long long)n, mean, best, (long long)rank);
+        printf("%lld items, mean log-likelihood %.4f per dimension; ", (long long)n, mean);
+    if (!c->json && rank < 0)
+        printf("no pair says which is the item's own\n");
+    else if (!c->json)
+        printf("the item's own: %.4f, %lld before it\n", best, (long long)rank);
     for (int64_t k = 0; k < o->top && k < n; k++) {
         int64_t last = order[k].row;
         const char *name = cli_row_name(s, side == SIDE_IMAGE, last, ""), *pair = own[last] ? "  own" : "";
@@ -153,7 +156,7 @@ static int run(struct cli *c)
     if (o->out)
         TRY(path_check_output(o->out, o->force));
     if (o->figure)
-        TRY(cli_check_figure(o->figure, o->force));
+        TRY(cli_check_figure_beside(o->figure, o->out, o->force));
     TRY(adapters_open(c, &o->set, &o->engine, &a, &s));
     int rc = work(c, o, a, s);
     set_close(&s);

@@ -44,17 +44,22 @@ struct measured {
 /* What may be refused comes before the work. */
 static int open_others(const struct report_cmd *o, const struct set *s, struct measured *m)
 {
-    const struct calibration *c = &m->calibration;
     if (o->calibration) {
         TRY(calibration_read(o->calibration, &m->calibration));
         m->calibrated = true;
-        TRY_IN(set_check_fingerprint(s, c->model, c->fingerprint), "comparing with the calibration \"%.200s\"",
-               o->calibration);
-        if (c->width != s->width)
-            FAIL(ERR_MISMATCH, "%s: made for vectors of width %lld, set \"%s\" has %lld: calibrate this set",
-                 o->calibration, (long long)c->width, s->path, (long long)s->width);
+        TRY(cli_check_calibration(&m->calibration, o->calibration, s));
+        cli_warn_gallery(&m->calibration.models[1], s->image.n);
+        if (s->text.n != s->image.n)
+            cli_warn_gallery(&m->calibration.models[0], s->text.n);
     }
-    return o->adapter ? adapters_uncertainty(o->adapter, s, (uint64_t)o->seed, o->force, m->adapter) : 0;
+    if (!o->adapter)
+        return 0;
+    TRY(adapters_uncertainty(o->adapter, s, (uint64_t)o->seed, o->force, m->adapter));
+    if (!m->adapter[0] || !m->adapter[1])
+        log_warn("adapter \"%s\" has distributions of %s alone: report.json says what they are worth, the figures, "
+                 "which show both directions, leave it out",
+                 o->adapter, m->adapter[0] ? "pictures" : "texts");
+    return 0;
 }
 
 static int measure_doubt(const struct report_cmd *o, const struct set *s, const struct eval_opt *opt,

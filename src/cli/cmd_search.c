@@ -173,29 +173,33 @@ static int put_json(const struct search_opt *o, const struct set *s, const struc
     return cli_put_json(all);
 }
 
-/* Why the answer is "unsure", or what it promises. */
-static void print_promise(const struct search_opt *o, const struct found *f)
+/* Why the answer is "unsure", or what it promises; "" without a promise. */
+static void promise_text(const struct search_opt *o, const struct found *f, char *out, size_t n)
 {
     const struct risk_choice *r = &f->risk;
+    *out = 0;
     if (o->coverage > 0 && f->whole)
-        printf("%lld hits: everything, for the calibration has too few queries to promise %g with less\n",
-               (long long)f->n, o->coverage);
+        snprintf(out, n, "%lld hits: everything, for the calibration has too few queries to promise %g with less",
+                 (long long)f->n, o->coverage);
     else if (o->coverage > 0)
-        printf("%lld hits; a right one is among them with probability %g\n", (long long)f->n, o->coverage);
+        snprintf(out, n, "%lld hit%s; a right one is among them with probability %g", (long long)f->n,
+                 f->n == 1 ? "" : "s", o->coverage);
     if (o->risk <= 0)
         return;
     if (!r->found && r->n < r->n_least)
-        printf("unsure: a risk of %g needs at least %lld calibration queries, there are %lld\n", o->risk,
-               (long long)r->n_least, (long long)r->n);
+        snprintf(out, n, "unsure: a risk of %g needs at least %lld calibration queries, there are %lld", o->risk,
+                 (long long)r->n_least, (long long)r->n);
     else if (!r->found)
-        printf("unsure: on the %lld calibration queries no threshold keeps the risk at %g\n", (long long)r->n, o->risk);
+        snprintf(out, n, "unsure: on the %lld calibration queries no threshold keeps the risk at %g", (long long)r->n,
+                 o->risk);
     else if (f->unsure)
-        printf("unsure: the best p(match) is %.4f, below %.4f, which keeps the risk at %g\n", f->best, r->threshold,
-               o->risk);
+        snprintf(out, n, "unsure: the best p(match) is %.4f, below %.4f, which keeps the risk at %g", f->best,
+                 r->threshold, o->risk);
     else
-        printf("sure: p(match) at least %.4f; of %lld such calibration queries %lld were wrong (risk at most %.3f with "
-               "confidence %g)\n",
-               r->threshold, (long long)r->n_answered, (long long)r->n_wrong, r->upper, o->confidence);
+        snprintf(out, n,
+                 "sure: p(match) at least %.4f; of %lld such calibration queries %lld were wrong (risk at most %.3f "
+                 "with confidence %g)",
+                 r->threshold, (long long)r->n_answered, (long long)r->n_wrong, r->upper, o->confidence);
 }
 
 static void print_hits(const struct set *s, const struct found *f)
@@ -222,7 +226,7 @@ static void print_hits(const struct set *s, const struct found *f)
 
 static int write_grid(struct cli *c, const struct search_opt *o, const struct set *s, const struct found *f)
 {
-    char base[2048];
+    char base[2048], promise[256];
     const struct hit *hits = f->hits;
     const char *mixed = f->mixed;
     int64_t n = f->unsure ? 0 : f->n;
@@ -235,8 +239,12 @@ static int write_grid(struct cli *c, const struct search_opt *o, const struct se
             (struct grid_hit){.path = text ? NULL : cli_row_name(s, false, hits[i].row, NULL),
                               .row = hits[i].row,
                               .score = (double)hits[i].score,
+                              .p_match = f->p ? f->p[i] : 0,
                               .caption = text ? cli_row_name(s, true, hits[i].row, NULL) : caption_of(s, hits[i].row)};
+    promise_text(o, f, promise, sizeof promise);
     struct grid_opt grid = {.path = o->out,
+                            .note = promise,
+                            .calibrated = f->p != NULL,
                             .force = o->force,
                             .query = o->text,
                             .query_image = o->image,
@@ -250,20 +258,10 @@ static int write_grid(struct cli *c, const struct search_opt *o, const struct se
 static int check_calibration(const struct search_opt *o, const struct set *s, const struct calibration *cal,
                              const struct match_model *m, int64_t n_gallery)
 {
-    TRY_IN(set_check_fingerprint(s, cal->model, cal->fingerprint), "comparing with the calibration \"%.200s\"",
-           o->calibration);
-    if (cal->width != s->width)
-        FAIL(ERR_MISMATCH, "%s: made for vectors of width %lld, set \"%s\" has %lld: calibrate this set",
-             o->calibration, (long long)cal->width, s->path, (long long)s->width);
+    TRY(cli_check_calibration(cal, o->calibration, s));
     if (!m->fitted)
         FAIL(ERR_DATA, "%s: this direction was not fitted, for the set had no pairs that way", o->calibration);
-    if ((!s->fingerprint[0] || !cal->fingerprint[0]) && (s->model[0] || cal->model[0]))
-        log_warn("the set or the calibration does not say which model made it; p(match) means something only if it is "
-                 "the same");
-    if (fabs(log((double)n_gallery / (double)(m->n_gallery > 0 ? m->n_gallery : 1))) > 0.1)
-        log_warn("the calibration was made among %lld items, here are %lld: with more rivals a first hit is less often "
-                 "right than p(match) says, with fewer more often",
-                 (long long)m->n_gallery, (long long)n_gallery);
+    cli_warn_gallery(m, n_gallery);
     return 0;
 }
 
@@ -315,6 +313,7 @@ static int calibrated(struct cli *c, const struct search_opt *o, const struct se
 static int answer(struct cli *c, const struct search_opt *o, const struct set *s)
 {
     struct found f = {.text = !strcmp(o->side, "text")};
+    char promise[256];
     bool self = !o->text && !o->image && !strcmp(o->of, o->side);
     const struct set_side *side = f.text ? &s->text : &s->image;
     int64_t k = o->k + self < side->n ? o->k + self : side->n;
@@ -340,7 +339,9 @@ static int answer(struct cli *c, const struct search_opt *o, const struct set *s
         return put_json(o, s, &f);
     if (*f.mixed)
         printf("%s\n", f.mixed);
-    print_promise(o, &f);
+    promise_text(o, &f, promise, sizeof promise);
+    if (*promise)
+        printf("%s\n", promise);
     print_hits(s, &f);
     return 0;
 }

@@ -3,6 +3,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -137,4 +138,24 @@ const char *cli_row_name(const struct set *s, bool text, int64_t row, const char
     if (col < 0 && side->has_meta)
         col = table_col(&side->meta, "id");
     return col < 0 ? none : table_cell(&side->meta, row, col);
+}
+
+int cli_check_calibration(const struct calibration *c, const char *path, const struct set *s)
+{
+    TRY_IN(set_check_fingerprint(s, c->model, c->fingerprint), "comparing with the calibration \"%.200s\"", path);
+    if (c->width != s->width)
+        FAIL(ERR_MISMATCH, "%s: made for vectors of width %lld, set \"%s\" has %lld: calibrate this set", path,
+             (long long)c->width, s->path, (long long)s->width);
+    if ((!s->fingerprint[0] || !c->fingerprint[0]) && (s->model[0] || c->model[0]))
+        log_warn("the set or the calibration does not say which model made it; p(match) means something only if it is "
+                 "the same");
+    return 0;
+}
+
+void cli_warn_gallery(const struct match_model *m, int64_t n_gallery)
+{
+    if (m->fitted && fabs(log((double)n_gallery / (double)(m->n_gallery > 0 ? m->n_gallery : 1))) > 0.1)
+        log_warn("the calibration was made among %lld items, here are %lld: with more rivals a first hit is less often "
+                 "right than p(match) says, with fewer more often",
+                 (long long)m->n_gallery, (long long)n_gallery);
 }

@@ -18,6 +18,19 @@ int cli_check_figure(const char *path, bool force)
     return path_check_output(tsv, force);
 }
 
+int cli_check_figure_beside(const char *path, const char *out, bool force)
+{
+    char tsv[2048];
+    TRY(cli_check_figure(path, force));
+    TRY(tsv_of(tsv, sizeof tsv, path));
+    if (out && (!strcmp(out, tsv) || !strcmp(out, path)))
+        FAIL(ERR_USAGE,
+             "\"%.200s\" is both an output and a file of the figure \"%.200s\" (it writes its numbers to "
+             "\"%.200s\"); give one of them another name",
+             out, path, tsv);
+    return 0;
+}
+
 int cli_put_figure(int (*draw)(const struct fig_in *in, struct str *svg, struct str *tsv), const struct fig_in *in,
                    const char *path)
 {

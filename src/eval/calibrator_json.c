@@ -359,6 +359,8 @@ int calibration_read(const char *path, struct calibration *out)
 {
     struct calibration c = {0};
     json_t *root = NULL;
+    if (!path_exists(path))
+        FAIL(ERR_DATA, "%s: does not exist; expected a calibration, as \"meridian calibrate --out\" writes", path);
     TRY(json_read_file(&root, path));
     int rc = read_root(root, path, &c);
     json_decref(root);

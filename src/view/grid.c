@@ -34,8 +34,11 @@ static void add_hit(const struct grid_opt *opt, const struct grid_hit *hit, int6
         add_xml_cut(h, hit->caption ? hit->caption : "", 400);
         str_add(h, "</span>");
     }
-    str_add(h, "<span class=\"under\"><span class=\"rank\">%lld</span> · %s · row %lld", (long long)(i + 1),
-            word_num(hit->score, 3).s, (long long)hit->row);
+    str_add(h, "<span class=\"under\"><span class=\"rank\">%lld</span> · %s · ", (long long)(i + 1),
+            word_num(hit->score, 3).s);
+    if (opt->calibrated)
+        str_add(h, "<b>%s</b> · ", word_pct(hit->p_match).s);
+    str_add(h, "row %lld", (long long)hit->row);
     if (hit->path && *alt) {
         str_add(h, "<br/>");
         add_xml_cut(h, alt, 120);
@@ -56,11 +59,18 @@ int grid_write_html(const struct grid_opt *opt, const struct grid_hit *hits, int
         add_picture(opt, opt->query_image, "the query", &h);
         str_add(&h, "</p></div>\n");
     }
-    str_add(&h, "<p class=\"about\">%s, best first; the number is the cosine with the query%s",
-            n == 1 ? "One answer" : "Answers", opt->model && *opt->model ? "; model " : "");
+    str_add(&h, "<p class=\"about\">%s, best first; the number is the cosine with the query%s%s",
+            n == 1 ? "One answer" : "Answers", opt->calibrated ? ", per cent how probably the hit is right" : "",
+            opt->model && *opt->model ? "; model " : "");
     add_xml(&h, opt->model);
-    str_add(&h, ".</p>\n</header>\n<main>\n");
-    if (n == 0)
+    str_add(&h, ".</p>\n");
+    if (opt->note && *opt->note) {
+        str_add(&h, "<p class=\"about\">");
+        add_xml(&h, opt->note);
+        str_add(&h, "</p>\n");
+    }
+    str_add(&h, "</header>\n<main>\n");
+    if (n == 0 && !(opt->note && *opt->note))
         str_add(&h, "<p>Nothing found.</p>\n");
     str_add(&h, "<ul class=\"hits\">\n");
     for (int64_t i = 0; i < n; i++)

@@ -148,6 +148,7 @@ struct grid_hit {
     const char *caption; /* may be NULL */
     int64_t row;
     double score;
+    double p_match; /* with grid_opt.calibrated */
 };
 struct grid_opt {
     const char *path; /* the HTML file */
@@ -156,6 +157,8 @@ struct grid_opt {
     const char *query_image; /* picture of the query; may be NULL */
     const char *path_base;   /* folder that relative paths start from; NULL: here */
     const char *model;       /* for the footer; may be NULL */
+    const char *note;        /* what the answer promises, or why there is none; may be NULL */
+    bool calibrated;         /* hits say p(match) */
 };
 int grid_write_html(const struct grid_opt *opt, const struct grid_hit *hits, int64_t n);
 

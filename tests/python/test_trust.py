@@ -221,6 +221,7 @@ class Adapters(unittest.TestCase):
                 (lambda: a.predict(self.x, "picture"), ValueError, '"text"'),
                 (lambda: a.predict(self.x, 0), TypeError, "int"),
                 (lambda: a.predict(self.x, "image", dropout=2), ValueError, "dropout"),
+                (lambda: a.predict(self.x, "image", dropout=float("nan")), ValueError, "dropout"),
                 (lambda: a.sample(self.x, "image", N), ValueError, "0 to 39"),
                 (lambda: a.sample(self.x, "image", 0, region="far"), ValueError, "tail"),
                 (lambda: a.likelihood(self.x, self.y, "text", M), ValueError, "0 to 49"),

@@ -46,6 +46,12 @@ must likelihood a set1 --row 2 --out l.csv --figure l.svg --json
 grep -q "other pictures" l.tsv && grep -q "^own" l.tsv || fail "the histogram's table has not both sides and the own item"
 grep -q '"before_own":' .out || fail "no rank of the own item"
 say "$(wc -l <l.csv | tr -d ' ') lines"
+m likelihood a set1 --row 2 --out both.tsv --figure both.svg
+absent both.tsv
+echo image_row,text_row >nopairs.csv
+must likelihood a --images set1/image.npy --texts set1/text.npy --pairs nopairs.csv --row 2 -k 0
+say "$(cut -d';' -f2 <.out)"
+m predict set1 set1 --out x.csv
 m sample a set1 --row 99 --out far.npy
 absent far.npy
 for command in "predict a set2 --out x.csv" "sample a set2 --row 1 --out x.npy" "likelihood a set2 --row 1 --out x.csv"; do

@@ -5,7 +5,9 @@ tiny other 2
 must encode --model model --data csv:pics/data.csv --out set
 must encode --model other --data csv:pics/data.csv --out foreign
 m calibrate set --out cal.json --bootstrap 20 --figure rel.svg
-[ -s cal.json ] && grep -q '<svg' rel.svg || fail "outputs"
+[ -s cal.json ] && grep -q '<svg' rel.svg && [ "$(wc -l <rel.tsv)" -gt 20 ] || fail "outputs"
+m calibrate set --out rel2.tsv --figure rel2.svg
+absent rel2.tsv
 m calibrate set --out cal.json
 must calibrate set --out foreign.json --bootstrap 0 --method isotonic --force
 must calibrate foreign --out foreign.json --bootstrap 0 --force
@@ -18,6 +20,12 @@ for method in beta platt isotonic temperature; do
 done
 m search set --row 3 --of text -k 2 --calibration cal.json
 m search set --row 3 --of text -k 2 --calibration cal.json --json
+# the page says what the answer says
+must search set --row 3 --of text -k 2 --calibration cal.json --out hits.html
+[ "$(grep -o '<b>[0-9.<]* *[0-9.]*[^%]*%</b>' hits.html | wc -l)" = 2 ] || fail "page: no p(match)"
+must search set --row 3 --of text --calibration cal.json --risk 0.01 --out unsure.html
+grep -q 'unsure: ' unsure.html || fail "page: not unsure"
+! grep -q 'Nothing found' unsure.html || fail "page: nothing found"
 m search set --text red -k 1 --model model --calibration cal.json --risk 0.01
 m search set --row 3 --of text -k 2 --calibration cal.json --risk 0.01 --json
 m search set --row 3 --of text --calibration cal.json --coverage 0.5 --json
