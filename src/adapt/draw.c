@@ -15,6 +15,18 @@ static int64_t rows_of(const struct set *s, int side)
     return side == SIDE_TEXT ? s->text.n : s->image.n;
 }
 
+/* Finite weights may be so large that what they tell is not. */
+static int check_item(const struct item *it, int64_t d, int64_t row)
+{
+    for (int64_t j = 0; j < d; j++)
+        if (!isfinite(it->mean[j]) || !isfinite(it->alpha[j]) || !isfinite(it->beta[j]))
+            FAIL(ERR_NONFINITE,
+                 "the adapter's distribution of row %" PRId64 " is not finite in dimension %" PRId64
+                 ": its training diverged or its weights are damaged; fit it again",
+                 row, j);
+    return 0;
+}
+
 /* Without dropout. */
 static int look(struct item *it, struct adapter *a, const struct set *s, int side, int64_t row)
 {
@@ -30,8 +42,10 @@ static int look(struct item *it, struct adapter *a, const struct set *s, int sid
         return ERR_MEMORY;
     it->alpha = it->mean + d;
     it->beta = it->alpha + d;
-    if (a->d.method->look)
-        return a->d.method->look(a, s, side, row, it);
+    if (a->d.method->look) {
+        TRY(a->d.method->look(a, s, side, row, it));
+        return check_item(it, d, row);
+    }
     BUG_ON(!a->d.method->heads);
     void *x = it->beta + d;
     vectors_put(a, side, (side == SIDE_TEXT ? s->text.x : s->image.x) + row * d, x, 0);
@@ -50,7 +64,7 @@ static int look(struct item *it, struct adapter *a, const struct set *s, int sid
         it->beta[j] = log_var ? 2 : a->d.released ? fmin(fmax(t_get(g.shape, j) + 0.1, 0.1), 5) : t_get(g.shape, j);
     }
     tape_close(&t);
-    return rc;
+    return rc < 0 ? rc : check_item(it, d, row);
 }
 
 /* How much of the distribution lies nearer to its mean than z: 0 to 1. */

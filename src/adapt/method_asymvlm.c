@@ -184,7 +184,14 @@ static int ask(const struct adapter *a, struct tape *t, const struct set *s, int
     struct tensor *in = t_input(t, SHAPE(n, a->d.width), x);
     distribution(a, in, NULL, mean, kappa);
     *own = directions(a, SIDE_TEXT, in);
-    return tape_status(t);
+    TRY(tape_status(t));
+    for (int64_t i = 0; i < n; i++)
+        if (!(t_get(*kappa, i) > 0) || !isfinite(t_get(*kappa, i))) /* of finite weights that are far too large */
+            FAIL(ERR_NONFINITE,
+                 "the adapter's concentration of text row %" PRId64
+                 " is not a finite number above 0: its training diverged or its weights are damaged; fit it again",
+                 row + i);
+    return 0;
 }
 
 /* scale and shape: of a normal distribution as wide as this one is across its mean, on average over the dimensions. */

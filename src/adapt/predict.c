@@ -243,5 +243,13 @@ int adapt_predict(struct adapter *a, const struct set *s, int side, const struct
 {
     TRY(adapter_check_set(a, s, side, o->force));
     TRY(vectors_check(s));
-    return predict_rows(a, s, side, 0, side == SIDE_TEXT ? s->text.n : s->image.n, o, scalar, more);
+    int64_t n = side == SIDE_TEXT ? s->text.n : s->image.n;
+    TRY(predict_rows(a, s, side, 0, n, o, scalar, more));
+    for (int64_t i = 0; i < n; i++)
+        if (!isfinite(scalar[i])) /* of finite weights that are far too large */
+            FAIL(ERR_NONFINITE,
+                 "the adapter's uncertainty of %s row %lld is not finite: its training diverged or its weights are "
+                 "damaged; fit it again",
+                 side == SIDE_TEXT ? "text" : "image", (long long)i);
+    return 0;
 }

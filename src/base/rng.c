@@ -113,7 +113,7 @@ static double log_gamma_number(struct rng *r, double shape)
 
 double rng_gamma(struct rng *r, double shape)
 {
-    BUG_ON(!(shape > 0));
+    BUG_ON(!(shape > 0) || !isfinite(shape)); /* infinity is never accepted below */
     return shape >= 1 ? gamma_1up(r, shape) : exp(log_gamma_number(r, shape));
 }
 
@@ -121,7 +121,7 @@ double rng_beta(struct rng *r, double a, double b)
 {
     double x, y;
 
-    BUG_ON(!(a > 0) || !(b > 0));
+    BUG_ON(!(a > 0) || !(b > 0) || !isfinite(a) || !isfinite(b));
     x = log_gamma_number(r, a);
     y = log_gamma_number(r, b);
     return 1 / (1 + exp(y - x));

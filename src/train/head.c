@@ -158,6 +158,18 @@ static int apply_block(const struct head *h, struct tape *t, int side, const flo
     return dtype_convert(DT_F32, out, h->params.real, z->data, (size_t)(n * d));
 }
 
+/* Finite weights may be so large that what they make is not. */
+static int check_rows(const float *x, int64_t first, int64_t n, int64_t d)
+{
+    for (int64_t i = 0; i < n * d; i++)
+        if (!isfinite(x[i]))
+            FAIL(ERR_NONFINITE,
+                 "row %lld is not finite behind the heads: their training diverged or their weights are damaged; train "
+                 "them again",
+                 (long long)(first + i / d));
+    return 0;
+}
+
 int head_apply(const struct head *h, int side, const float *x, int64_t n, float *out)
 {
     const int64_t d = h->d.width;
@@ -168,9 +180,12 @@ int head_apply(const struct head *h, int side, const float *x, int64_t n, float 
     if (rc == 0)
         rc = space_inverse_norms(x, n, d, inverse, NULL);
     for (int64_t i = 0; i < n && rc == 0; i += BLOCK) {
+        const int64_t rows = n - i < BLOCK ? n - i : BLOCK;
         rc = signal_check();
         if (rc == 0)
-            rc = apply_block(h, t, side, x + i * d, inverse + i, n - i < BLOCK ? n - i : BLOCK, u, out + i * d);
+            rc = apply_block(h, t, side, x + i * d, inverse + i, rows, u, out + i * d);
+        if (rc == 0)
+            rc = check_rows(out + i * d, i, rows, d);
     }
     tape_close(&t);
     mem_free(u);

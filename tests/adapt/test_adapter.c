@@ -369,6 +369,38 @@ static void no_nan(void **state UNUSED)
     lives(&m, "1e30");
 }
 
+/* Finite weights that are far too large: an answer or a refusal, no fault, no NaN, and an end (fuzz/adapter.c). */
+static void huge_weights(void **state UNUSED)
+{
+    static const char *const networks[] = {"probvlm", "pfe", "pcme", "pcmepp", "prolip", "asymvlm"};
+    struct made m;
+    plant(&m, 20, 5, 10);
+    for (size_t k = 0; k < ARRAY_LEN(networks); k++) {
+        struct adapter *a;
+        struct adapt_result r;
+        struct adapt_opt o = options(networks[k]);
+        double u[20] = {0}, l[20] = {0};
+        float x[5] = {0};
+        o.epochs = 1;
+        o.batch = 8;
+        o.mean = strcmp(networks[k], "asymvlm") ? "auto" : "free"; /* the concentration is a length then */
+        assert_int_equal(adapt_fit(&m.s, &o, engine, at("huge"), true, &r), 0);
+        assert_int_equal(adapt_open_on(&a, at("huge"), engine), 0);
+        engine->fill(engine, a->params.data, 3e38, a->params.n_slab);
+        const int rc[] = {adapt_predict(a, &m.s, SIDE_TEXT, &(struct predict_opt){.dropout = -1}, u, NULL),
+                          adapt_sample(a, &m.s, SIDE_TEXT, 0, 1, "all", 1, x),
+                          adapt_likelihood(a, &m.s, SIDE_TEXT, 0, SIDE_IMAGE, l)};
+        for (size_t i = 0; i < ARRAY_LEN(rc); i++)
+            assert_true(rc[i] == 0 || rc[i] == ERR_NONFINITE);
+        for (int i = 0; i < 20; i++)
+            assert_true((rc[0] < 0 || isfinite(u[i])) && (rc[2] < 0 || !isnan(l[i])));
+        if (!strcmp(networks[k], "asymvlm")) /* was drawn from without an end */
+            assert_int_equal(rc[1], ERR_NONFINITE);
+        adapt_close(&a);
+    }
+    drop(&m);
+}
+
 /* ---- draws and likelihoods ---- */
 
 static void draws(void **state UNUSED)
@@ -417,9 +449,9 @@ static void draws(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_noise), cmocka_unit_test(repeats), cmocka_unit_test(starts_from),
-        cmocka_unit_test(refuses),     cmocka_unit_test(splits),  cmocka_unit_test(no_nan),
-        cmocka_unit_test(draws),
+        cmocka_unit_test(finds_noise),  cmocka_unit_test(repeats), cmocka_unit_test(starts_from),
+        cmocka_unit_test(refuses),      cmocka_unit_test(splits),  cmocka_unit_test(no_nan),
+        cmocka_unit_test(huge_weights), cmocka_unit_test(draws),
     };
     return cmocka_run_group_tests_name("adapter", tests, make_root, drop_root);
 }
