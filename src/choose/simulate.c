@@ -320,6 +320,11 @@ int simulate_run(const struct simulate_in *in, struct simulated *out)
     for (int64_t seed = 0; seed < o->seeds && rc == 0; seed++) {
         struct trial t = {0};
         rc = open_trial(&t, in, seed);
+        if (rc == 0 && t.n <= o->initial)
+            rc = err_set(ERR_USAGE,
+                         "seed %" PRId64 ": the pool has %" PRId64 " rows, and %" PRId64
+                         " are labelled to begin with (--initial, else --budget): nothing is left to choose",
+                         seed, t.n, o->initial);
         if (rc == 0 && t.n < o->initial + o->budget)
             log_warn("seed %" PRId64 ": the pool has %" PRId64 " rows, fewer than the first budget asks for", seed,
                      t.n);

@@ -212,8 +212,13 @@ static void print(const struct outcome *x, const struct set *s)
         printf("%-12s", select_name((int)x->so->strategy[k]));
         for (int p = 0; p < x->r.n_points; p++)
             printf("  %7.4f", x->recall[2][k][p].value);
-        printf("  %-9.4f", x->area[2][k].value);
-        if (k > 0 && isfinite(g.low))
+        if (isfinite(x->area[2][k].value))
+            printf("  %-9.4f", x->area[2][k].value);
+        else
+            printf("  %-9s", "-"); /* nothing could be chosen but copies */
+        if (k > 0 && !isfinite(g.value))
+            printf("  -");
+        else if (k > 0 && isfinite(g.low))
             printf("  %+.4f [%+.4f, %+.4f]", g.value, g.low, g.high);
         else if (k > 0)
             printf("  %+.4f", g.value);

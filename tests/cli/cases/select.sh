@@ -95,6 +95,7 @@ done
 say "$(head -n 1 curves.tsv | tr '\t' ' ')"
 grep -q '<svg' active.svg || fail "no figure"
 [ -s active.tsv ] || fail "no numbers beside the figure"
+m select set1 --simulate --table parts.csv --split-column part --budget 100 --seeds 1 -q
 m select set1 --simulate --figure active.svg
 m select set1 --simulate --figure same.svg --out same.tsv
 m select set1 --simulate --split-column nothing
