@@ -25,7 +25,13 @@ int set_mark_rows(const char *path, uint8_t mark, int64_t n, uint8_t *marks)
     struct table t;
     TRY(table_read_with(&t, path, &(struct table_opt){.sep = ',', .numbered = "image_row"}));
     int col = table_col(&t, "image_row"), rc = 0;
-    for (int64_t i = 0; i < t.n_rows && rc == 0; i++) {
+    int64_t first = 0;
+    for (int c = 0; col < 0 && t.n_rows > 0 && c < t.n_cols; c++)
+        if (!strcmp(table_cell(&t, 0, c), "row")) { /* what `meridian select` writes */
+            col = c;
+            first = 1;
+        }
+    for (int64_t i = first; i < t.n_rows && rc == 0; i++) {
         int64_t row;
         rc = table_int(&t, i, col < 0 ? 0 : col, 0, n - 1, &row);
         if (rc == 0 && marks[row] && marks[row] != mark)

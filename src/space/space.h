@@ -94,8 +94,8 @@ int set_write_clip_retrieval(const struct set *s, const char *dir, const char *d
 enum set_part { PART_NONE, PART_TRAIN, PART_VALIDATION, PART_TEST };
 /* train, restval; val, valid, validation, dev; test. Other words: none. */
 enum set_part set_part_of(const char *word);
-/* A list of picture rows in a file, one a line, or a table with the column image_row: marks[row] = mark. ERR_DATA where
- * a row is marked otherwise already. marks [n]. */
+/* A list of picture rows in a file, one a line, or a table with the column image_row or row: marks[row] = mark.
+ * ERR_DATA where a row is marked otherwise already. marks [n]. */
 int set_mark_rows(const char *path, uint8_t mark, int64_t n, uint8_t *marks);
 
 /* Which pairs are trained on and which judge (set_split.c): by lists of picture rows, by a column of the pictures'

@@ -34,6 +34,10 @@ static void lists(void **state UNUSED)
     assert_memory_equal(marks, ((const uint8_t[5]){0, 1, 0, 1, 0}), 5);
     assert_int_equal(read_list("name,image_row\nx,4\ny,4\n", 2, marks), 0);
     assert_memory_equal(marks, ((const uint8_t[5]){0, 1, 0, 1, 2}), 5);
+    uint8_t chosen[5] = {0};
+    assert_int_equal(read_list("row,rank,score,name\n2,1,0.5,a\n0,2,0.25,b\n", 1, chosen), 0); /* select's */
+    assert_memory_equal(chosen, ((const uint8_t[5]){1, 0, 1, 0, 0}), 5);
+    assert_int_equal(read_list("row\n", 1, chosen), 0);
     assert_int_equal(read_list("0\n3\n", 2, marks), ERR_DATA); /* in the other list */
     assert_non_null(strstr(err_text(), "row 3"));
     assert_int_equal(read_list("5\n", 1, marks), ERR_DATA);

@@ -51,6 +51,8 @@ head -n 1 round1.csv >.head
 say "$(cat .head), $(wc -l <round1.csv | tr -d ' ') lines"
 must select set1 --strategy coreset --budget 3 --labelled round1.csv --out round2.csv --json
 grep -q '"n_labelled": 3' .out || fail "$(cat .out)"
+must train --on set1 --train-rows round1.csv --epochs 1 --out chosen -q --json
+grep -q '"pairs": 6,' .out || fail "not trained on what was chosen: $(cat .out)"
 cut -d, -f1 round1.csv | sed 1d >.one
 cut -d, -f1 round2.csv | sed 1d >.two
 cat .one .two | sort | uniq -d >.both
