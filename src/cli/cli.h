@@ -162,10 +162,9 @@ void cli_list_data(struct str *b);
 void cli_path_base(const struct dataset *d, char *out, size_t n);
 /* The same for a set: `given` if not NULL, the emoji world's folder, or field path_base of set.json; NULL: unknown. */
 const char *cli_set_base(const struct set *s, const char *given, char *out, size_t n);
-/* A figure beside a command's other output: FILE.svg and FILE.tsv (figure_files.c). Check before the work. */
-int cli_check_figure(const char *path, bool force);
-/* The same for a command that writes `out` too, which may be NULL: it must be none of the two. */
-int cli_check_figure_beside(const char *path, const char *out, bool force);
+/* A figure beside a command's other output: FILE.svg and FILE.tsv (figure_files.c). Check before the work; `out`, that
+ * other output or NULL, must be none of the two. */
+int cli_check_figure(const char *path, const char *out, bool force);
 int cli_put_figure(int (*draw)(const struct fig_in *in, struct str *svg, struct str *tsv), const struct fig_in *in,
                    const char *path);
 /* A calibration that belongs to the set: made by its model, of its width. path: for messages. */

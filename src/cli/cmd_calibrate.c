@@ -189,7 +189,7 @@ static int run(struct cli *c)
     if (o->out)
         TRY(path_check_output(o->out, o->force));
     if (o->figure)
-        TRY(cli_check_figure_beside(o->figure, o->out, o->force));
+        TRY(cli_check_figure(o->figure, o->out, o->force));
     TRY(cli_set(c, &which, &s));
     int rc = calibrate(c, o, s);
     set_close(&s);

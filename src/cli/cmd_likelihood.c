@@ -156,7 +156,7 @@ static int run(struct cli *c)
     if (o->out)
         TRY(path_check_output(o->out, o->force));
     if (o->figure)
-        TRY(cli_check_figure_beside(o->figure, o->out, o->force));
+        TRY(cli_check_figure(o->figure, o->out, o->force));
     TRY(adapters_open(c, &o->set, &o->engine, &a, &s));
     int rc = work(c, o, a, s);
     set_close(&s);

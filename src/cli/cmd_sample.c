@@ -100,7 +100,7 @@ static int run(struct cli *c)
     TRY(cli_need(c, o->row >= 0 ? "" : NULL, "--row"));
     TRY(path_check_output(o->out, o->force));
     if (o->strip)
-        TRY(cli_check_figure_beside(o->strip, o->out, o->force));
+        TRY(cli_check_figure(o->strip, o->out, o->force));
     TRY(adapters_open(c, &o->set, &o->engine, &a, &s));
     const int64_t shape[2] = {o->n, s->width};
     int rc = adapters_row(s, o->side, o->row, &side);

@@ -196,17 +196,6 @@ static int run_with(struct cli *c, const struct select_cmd *o, const struct set 
     return rc;
 }
 
-/* F.svg brings F.tsv along, which must not be the table of --out. */
-static int check_figure(const struct select_cmd *o)
-{
-    size_t n = strlen(o->figure) - (str_ends(o->figure, ".svg") ? 4 : 0);
-    TRY(cli_check_figure(o->figure, o->force));
-    if (o->out && !strncmp(o->out, o->figure, n) && !strcmp(o->out + n, ".tsv"))
-        FAIL(ERR_USAGE, "--figure %s writes its numbers to %s, which --out names too; give one of them another name",
-             o->figure, o->out);
-    return 0;
-}
-
 /* What would be read and change nothing is refused. */
 static int check_choosing(const struct select_cmd *o)
 {
@@ -252,7 +241,7 @@ static int run(struct cli *c)
     if (o->out)
         TRY(path_check_output(o->out, o->force));
     if (o->figure)
-        TRY(check_figure(o));
+        TRY(cli_check_figure(o->figure, o->out, o->force));
     TRY(cli_engine(&o->engine, &e, &low));
     if (low)
         FAIL(ERR_USAGE, "option --dtype is bf16: this is computed in f32");

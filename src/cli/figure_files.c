@@ -10,24 +10,17 @@ static int tsv_of(char *out, size_t n, const char *svg)
     return len > 0 && (size_t)len < n ? 0 : err_set(ERR_USAGE, "\"%.100s...\": the path is too long", svg);
 }
 
-int cli_check_figure(const char *path, bool force)
+int cli_check_figure(const char *path, const char *out, bool force)
 {
     char tsv[2048];
     TRY(path_check_output(path, force));
     TRY(tsv_of(tsv, sizeof tsv, path));
-    return path_check_output(tsv, force);
-}
-
-int cli_check_figure_beside(const char *path, const char *out, bool force)
-{
-    char tsv[2048];
-    TRY(cli_check_figure(path, force));
-    TRY(tsv_of(tsv, sizeof tsv, path));
-    if (out && (!strcmp(out, tsv) || !strcmp(out, path)))
-        FAIL(ERR_USAGE,
-             "\"%.200s\" is both an output and a file of the figure \"%.200s\" (it writes its numbers to "
-             "\"%.200s\"); give one of them another name",
-             out, path, tsv);
+    TRY(path_check_output(tsv, force));
+    if (out && !strcmp(out, path))
+        FAIL(ERR_USAGE, "%s is to be a figure and the table; give one of them another name", path);
+    if (out && !strcmp(out, tsv))
+        FAIL(ERR_USAGE, "figure %s writes its numbers to %s, which --out names too; give one of them another name",
+             path, out);
     return 0;
 }
 

@@ -111,7 +111,7 @@ static void test_refused(void **state UNUSED)
     o.engine = "abacus";
     assert_error(mrd_adapter_fit(&a, &pairs, &o, NULL), MRD_ERR_UNSUPPORTED, "abacus");
     assert_error(mrd_adapter_fit(&a, NULL, NULL, NULL), MRD_ERR_USAGE, "mrd_pairs");
-    assert_error(mrd_adapter_open(&a, "/nowhere", NULL), MRD_ERR_FAIL, "/nowhere");
+    assert_error(mrd_adapter_open(&a, "/nowhere", NULL), MRD_ERR_DATA, "/nowhere");
     assert_null(a);
     assert_error(mrd_adapter_predict(ok, images, N, D - 1, MRD_SIDE_IMAGE, NULL, &out), MRD_ERR_MISMATCH, "width");
     assert_error(mrd_adapter_predict(ok, images, N, D, 2, NULL, &out), MRD_ERR_USAGE, "side");
