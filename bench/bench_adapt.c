@@ -2,7 +2,8 @@
  *
  * ProbVLM's default network at width 512, random pairs, the released objective (which both programs have), Adam. Reads
  * lines on stdin: "loss" answers the first batch's loss, "steps N" the seconds that N steps take, "plain N" the same
- * without dropout; DIR receives the weights and the vectors, so that both programs hold the same. bf16: the operands of
+ * without dropout, "begin X" takes the first weights again, X added to the last biases of the heads of 1/alpha and
+ * beta; DIR receives the weights and the vectors, so that both programs hold the same. bf16: the operands of
  * products are rounded. */
 #include "adapt/adapter.h"
 #include "train/train.h"
@@ -32,7 +33,7 @@ struct bench {
     struct adapter *a;
     struct tape *t;
     struct optimizer adam;
-    float *x, *y;
+    float *x, *y, *first; /* first: the weights at the start */
     int64_t at, step;
     double dropout;
 };
@@ -61,13 +62,31 @@ static int step(struct bench *b, bool update, double *loss)
     return 0;
 }
 
+static int begin(struct bench *b, float lift)
+{
+    struct params *p = &b->a->params;
+    memcpy(p->data, b->first, (size_t)p->n_slab * sizeof *b->first);
+    for (int side = 0; side < 2; side++)
+        for (int64_t j = 0; j < D; j++) {
+            ((float *)b->a->side[side].inverse.b.data)[j] += lift;
+            ((float *)b->a->side[side].shape.b.data)[j] += lift;
+        }
+    b->at = b->step = 0;
+    optimizer_close(&b->adam);
+    return optimizer_open(&b->adam, p);
+}
+
 static int serve(struct bench *b)
 {
     char line[64];
     while (fgets(line, sizeof line, stdin)) {
         double loss = 0, began = clock_seconds();
         int n = 0;
-        if (!strncmp(line, "loss", 4)) {
+        float lift = 0;
+        if (sscanf(line, "begin %f", &lift) == 1) {
+            TRY(begin(b, lift));
+            printf("begun\n");
+        } else if (!strncmp(line, "loss", 4)) {
             TRY(step(b, false, &loss));
             printf("%.9g\n", loss);
         } else if (sscanf(line, "plain %d", &n) == 1 || sscanf(line, "steps %d", &n) == 1) {
@@ -104,6 +123,10 @@ static int run(const char *dir, int threads, bool low)
     TRY(path_join(path, sizeof path, dir, "adapter.safetensors"));
     TRY(params_save(&b.a->params, path, DT_F32));
     TRY(params_want_grad(&b.a->params));
+    b.first = mem_alloc((size_t)b.a->params.n_slab * sizeof *b.first);
+    if (!b.first)
+        return ERR_MEMORY;
+    memcpy(b.first, b.a->params.data, (size_t)b.a->params.n_slab * sizeof *b.first);
     TRY(optimizer_open(&b.adam, &b.a->params));
     TRY(tape_open(&b.t, e, &(struct tape_opt){.record = true, .low = low}));
     printf("ready\n");
@@ -114,6 +137,7 @@ static int run(const char *dir, int threads, bool low)
     adapt_close(&b.a);
     mem_free(b.x);
     mem_free(b.y);
+    mem_free(b.first);
     return rc;
 }
 

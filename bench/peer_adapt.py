@@ -49,8 +49,21 @@ for name, t in json.loads(raw[8:8 + n]).items():
         state[name] = torch.from_numpy(np.frombuffer(raw, np.float32, (b - a) // 4, 8 + n + a).reshape(t["shape"]).copy())
 model.load_state_dict(state)
 x, y = (torch.from_numpy(np.load(where + "/" + f)) for f in ("image.npy", "text.npy"))
-adam = torch.optim.Adam(model.parameters(), lr=1e-4, **({"foreach": True} if "foreach" in sys.argv else {}))
-at = 0
+
+
+def begin(lift):
+    """The first weights, `lift` added to the last biases of the heads of 1/alpha and beta; Adam anew."""
+    global adam, at
+    model.load_state_dict(state)
+    with torch.no_grad():
+        for side in model.values():
+            side.block_alpha[2].bias += lift
+            side.block_beta[2].bias += lift
+    adam = torch.optim.Adam(model.parameters(), lr=1e-4, **({"foreach": True} if "foreach" in sys.argv else {}))
+    at = 0
+
+
+begin(0)
 
 
 def loss_at(i):
@@ -62,7 +75,10 @@ def loss_at(i):
 print("ready", flush=True)
 for line in sys.stdin:
     word = line.split()
-    if word[0] == "loss":
+    if word[0] == "begin":
+        begin(float(word[1]))
+        print("begun", flush=True)
+    elif word[0] == "loss":
         model.eval()
         with torch.no_grad():
             print("%.9g" % loss_at(0).item(), flush=True)
