@@ -204,9 +204,9 @@ static int read_mean(const json_t *list, int64_t n, double *out, const char *whe
              (long long)n);
     for (int64_t i = 0; i < n; i++) {
         const json_t *x = json_array_get(list, (size_t)i);
-        if (!json_is_number(x))
-            FAIL(ERR_DATA, "%s: \"removed_mean\" holds something that is no number", where);
         out[i] = json_number_value(x);
+        if (!json_is_number(x) || !(fabs(out[i]) <= 1.001)) /* of unit vectors */
+            FAIL(ERR_DATA, "%s: \"removed_mean\" holds something that is no number from -1 to 1", where);
     }
     return 0;
 }

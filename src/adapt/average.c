@@ -181,9 +181,10 @@ int adapt_average(const char *const *dirs, const double *weights, int n, const s
     TRY(check_weights(weights, n, &sum));
     TRY(path_check_output(dir, force));
     TRY(adapt_open_on(&first, dirs[0], e));
-    int rc = first->params.n_slab > 0 ? open_sums(&s, first)
-                                      : err_set(ERR_USAGE, "adapter \"%s\": method %s has no weights to average",
-                                                dirs[0], first->d.method->name);
+    /* inducing inputs and curvatures stand for no network whose mean would be one */
+    int rc = first->d.method->loss ? open_sums(&s, first)
+                                   : err_set(ERR_USAGE, "adapter \"%s\": method %s has no weights to average", dirs[0],
+                                             first->d.method->name);
     for (int k = 0; k < n && rc == 0; k++) {
         rc = adapt_open_on(&a, dirs[k], e);
         if (rc == 0)

@@ -105,6 +105,8 @@ static int plan(struct adapter *a, const struct fit_in *in)
     const struct adapt_opt *o = in->o;
     struct tta *t = settings(a);
     struct model *m = NULL;
+    if (o->from)
+        FAIL(ERR_USAGE, "option --from has no meaning for --method tta: nothing is trained");
     if (!t)
         return ERR_MEMORY;
     *t = (struct tta){.passes = o->tta_passes,

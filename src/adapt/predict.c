@@ -164,13 +164,18 @@ static void put_dimensions(const struct predictor *p, int64_t row, int64_t at0, 
         for (int64_t j = 0; j < d; j++) {
             int64_t k = i * d + j, at = (at0 + i) * d + j;
             double mean = (p->first[k] + p->sum[SUM_MEAN][k] / m) / s + a->mean[p->side][j];
-            double inverse = p->sum[SUM_INVERSE][k] / m;
+            double inverse = p->sum[SUM_INVERSE][k] / m, shape = p->sum[SUM_SHAPE][k] / m,
+                   alpha = 1 / fmax(inverse, 1e-4);
+            if (a->d.released) { /* as its variance: a shape of 0 is no distribution, and no draw from it ends */
+                alpha = fmin(fmax(1 / (inverse + 1e-5), 1e-4), 5);
+                shape = fmin(fmax(shape + 0.1, 0.1), 5);
+            }
             if (more->mean)
                 more->mean[at] = (float)mean;
             if (more->scale)
-                more->scale[at] = (float)(1 / (fmax(inverse, 1e-4) * s));
+                more->scale[at] = (float)(alpha / s);
             if (more->shape)
-                more->shape[at] = (float)(p->sum[SUM_SHAPE][k] / m);
+                more->shape[at] = (float)shape;
             dot += mean * (double)z[k];
             mm += mean * mean;
             zz += (double)z[k] * (double)z[k];

@@ -267,6 +267,45 @@ static void refuses(void **state UNUSED)
     drop(&m);
 }
 
+/* A dead unit of the released shape is 0, from which nothing can be drawn: the arrays have the clips of its variance,
+ * and what draws from them ends with finite numbers. */
+static void released_arrays(void **state UNUSED)
+{
+    enum { N = 40, D = 8 };
+    struct made m;
+    struct adapt_result r;
+    struct adapter *a = NULL;
+    float mean[N * D], scale[N * D], shape[N * D];
+    double scalar[N], entropy[N], bald[N];
+    plant(&m, N, D, 3);
+    struct adapt_opt o = options("probvlm");
+    o.released = true;
+    o.epochs = 1;
+    assert_int_equal(adapt_fit(&m.s, &o, engine, at("dead"), true, &r), 0);
+    assert_int_equal(adapt_open_on(&a, at("dead"), engine), 0);
+    const struct predict_opt ask = {.dropout = -1, .passes = 3};
+    const struct predict_more more = {.mean = mean, .scale = scale, .shape = shape};
+    assert_int_equal(adapt_predict(a, &m.s, SIDE_IMAGE, &ask, scalar, &more), 0);
+    for (int i = 0; i < N * D; i++)
+        assert_true(shape[i] > 0.09F && shape[i] <= 5 && scale[i] > 0 && isfinite(scale[i]));
+    assert_int_equal(adapt_probit(a, &m.s, SIDE_IMAGE, &ask, entropy, NULL), 0);
+    assert_int_equal(adapt_acquire(a, &m.s, NULL, SIDE_IMAGE, "bald", &ask, bald), 0);
+    for (int i = 0; i < N; i++)
+        assert_true(isfinite(entropy[i]) && isfinite(bald[i]));
+    adapt_close(&a);
+    /* a removed mean that no unit vectors have */
+    json_t *j;
+    assert_int_equal(json_read_file(&j, at("dead/adapter.json")), 0);
+    json_array_set_new(json_object_get(json_object_get(j, "removed_mean"), "text"), 2, json_real(1e300));
+    char *text = json_dumps(j, 0);
+    assert_int_equal(atomic_put(at("dead/adapter.json"), text, strlen(text)), 0);
+    free(text);
+    json_decref(j);
+    assert_int_equal(adapt_open_on(&a, at("dead"), engine), ERR_DATA);
+    assert_non_null(strstr(err_text(), "removed_mean"));
+    drop(&m);
+}
+
 /* ---- the split ---- */
 
 static void splits(void **state UNUSED)
@@ -449,9 +488,9 @@ static void draws(void **state UNUSED)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(finds_noise),  cmocka_unit_test(repeats), cmocka_unit_test(starts_from),
-        cmocka_unit_test(refuses),      cmocka_unit_test(splits),  cmocka_unit_test(no_nan),
-        cmocka_unit_test(huge_weights), cmocka_unit_test(draws),
+        cmocka_unit_test(finds_noise),     cmocka_unit_test(repeats),      cmocka_unit_test(starts_from),
+        cmocka_unit_test(released_arrays), cmocka_unit_test(refuses),      cmocka_unit_test(splits),
+        cmocka_unit_test(no_nan),          cmocka_unit_test(huge_weights), cmocka_unit_test(draws),
     };
     return cmocka_run_group_tests_name("adapter", tests, make_root, drop_root);
 }
