@@ -47,6 +47,11 @@ static int make_plan(const struct fit_state *st, json_t **out)
     sha256_add(&h, p->train, (size_t)p->n_train * sizeof *p->train);
     sha256_add(&h, p->validation, (size_t)p->n_validation * sizeof *p->validation);
     sha256_hex(&h, pairs);
+    char masked[65] = "", path[2048];
+    if (st->in.o->masked) { /* set.json holds the checksums of the rest */
+        TRY(path_join(path, sizeof path, st->in.o->masked, "set.json"));
+        TRY(path_sum(masked, path, NULL));
+    }
     json_t *o = opt_to_json(adapt_options, st->in.o);
     if (o)
         json_object_del(o, "save-every");
@@ -54,7 +59,8 @@ static int make_plan(const struct fit_state *st, json_t **out)
         json_object_set_new(o, "engine", json_string(st->e->name)) < 0 ||
         json_object_set_new(o, "dtype", json_string(st->in.o->low ? "bf16" : "f32")) < 0 ||
         json_object_set_new(o, "vectors", json_string(vectors)) < 0 ||
-        json_object_set_new(o, "pairs", json_string(pairs)) < 0) {
+        json_object_set_new(o, "pairs", json_string(pairs)) < 0 ||
+        json_object_set_new(o, "masked_set", json_string(masked)) < 0) {
         json_decref(o);
         FAIL(ERR_MEMORY, "no memory for the plan of %s", st->path);
     }
