@@ -98,6 +98,7 @@ static inline bool add_ok(size_t a, size_t b, size_t *out) { return !__builtin_a
     X(LIMIT_LINE_BYTES, "line-bytes", 1048576, "bytes of one CSV, TSV or JSONL line")                                  \
     X(LIMIT_ROWS, "rows", 100000000, "rows of a table or set")                                                         \
     X(LIMIT_COLUMNS, "columns", 4096, "columns of a parquet file")                                                     \
+    X(LIMIT_LEVELS, "levels", 100000, "levels of one factor of a table")                                               \
     X(LIMIT_PAGE_BYTES, "page-bytes", 268435456, "one unpacked page of a parquet file")                                \
     X(LIMIT_PARQUET_RATIO, "parquet-ratio", 1000, "bytes unpacked per byte of a parquet file, above 64 MiB")           \
     X(LIMIT_REFUSED, "refused", 100000, "rows of a dataset left out that are listed with their reason")                \
@@ -247,7 +248,7 @@ void join_rows(int64_t *parent, int64_t i, int64_t j);     /* makes one group of
 /* A stream is (seed, purpose, epoch, index): the same on one thread or eight. Purposes are listed here. */
 enum rng_purpose {
     RNG_INIT = 1, RNG_SHUFFLE, RNG_AUGMENT, RNG_CAPTION, RNG_DROPOUT, RNG_BOOTSTRAP, RNG_SAMPLE, RNG_MIXUP, RNG_TEST,
-    RNG_MASK
+    RNG_MASK, RNG_PERMUTE
 };
 struct rng { uint32_t key[2], ctr[4], out[4]; int have; };
 struct rng rng_stream(uint64_t seed, enum rng_purpose purpose, uint32_t epoch, uint64_t index);
