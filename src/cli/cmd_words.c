@@ -156,6 +156,13 @@ static void print_grid(const struct words *w, const struct words_grid *g)
            w->components == 1 ? "" : "s");
 }
 
+static json_t *source(json_t *all, const struct words_cmd *o, const struct words_job *j)
+{
+    if (all)
+        json_object_set_new(all, "side", json_string(o->side));
+    return cli_add_source(all, j->set);
+}
+
 static int fit(struct cli *c, const struct words_cmd *o, struct words_job *j)
 {
     TRY(job_fit(c, o, j));
@@ -175,7 +182,7 @@ static int fit(struct cli *c, const struct words_cmd *o, struct words_job *j)
         "missing_cells", g->possible - (double)g->n_cells, "rank", (json_int_t)g->rank, "rank_full",
         (json_int_t)g->rank_full, "identifiable", g->rank == g->rank_full, "components", (json_int_t)g->components,
         "method", words_method_name(j->words->method), "ridge", j->words->ridge, "width", (json_int_t)j->words->width);
-    return cli_put_json(cli_add_source(all, j->set));
+    return cli_put_json(source(all, o, j));
 }
 
 static int run_fit(struct cli *c)
@@ -239,7 +246,7 @@ static int run_score(struct cli *c)
     if (rc == 0)
         rc = words_score(&s, j.words, &j.in, o->permutations, (uint64_t)o->seed);
     if (rc == 0 && c->json)
-        rc = cli_put_json(cli_add_source(words_scores_to_json(s, j.words, &j.in), j.set));
+        rc = cli_put_json(source(words_scores_to_json(s, j.words, &j.in), o, &j));
     else if (rc == 0)
         print_scores(s, j.words, j.grid);
     words_scores_free(&s);

@@ -65,7 +65,7 @@ void words_grid_free(struct words_grid **g);
 
 /* The same from a table. Column `row`, where there is one, is the row of the vectors (each once); otherwise line i is
  * row i and there must be n_vectors lines. Levels in the order of their first row. Refused by name: a column that is
- * absent or named twice, an empty cell (unless skip_empty), a factor of one level or of more than limit `levels`. */
+ * absent, an empty cell (unless skip_empty), a factor of one level or of more than limit `levels`. */
 struct words_columns {
     const char *columns;  /* "colour,type" */
     const char *weight;   /* column of row weights, or NULL */

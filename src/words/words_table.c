@@ -74,13 +74,7 @@ static int lexicon_add(struct lexicon *x, const char *word, int64_t *index)
 
 static int find_column(const struct table *t, const char *name, int *out)
 {
-    int found = -1;
-    for (int i = 0; i < t->n_cols; i++)
-        if (!strcmp(t->cols[i], name)) {
-            if (found >= 0)
-                FAIL(ERR_DATA, "%s: column \"%s\" is there twice; rename one of them", t->path, name);
-            found = i;
-        }
+    int found = table_col(t, name);
     if (found < 0) {
         const char *near = str_nearest(name, t->cols, t->n_cols);
         struct str all = {0};

@@ -2,6 +2,7 @@
  *   helper pictures DIR N              DIR/p0.png … and DIR/data.csv (filepath, caption, label)
  *   helper compare A.st B.st TOL NAME… largest difference of the named tensors, relative to nothing; prints them
  *   helper npy FILE.st NAME OUT.npy
+ *   helper words DIR                   DIR/x.npy, twelve nearly additive vectors, and DIR/f.csv (row, colour, thing)
  *   helper same OUT.npy FILE.st TOL NAME…   rows of OUT.npy against the named tensors, in order */
 #include "io/io.h"
 
@@ -118,12 +119,35 @@ static int same(const char *npy, const char *file, double tolerance, int n, char
     return 0;
 }
 
+static int make_words(const char *dir)
+{
+    static const char *const colours[] = {"red", "green", "blue"}, *const things[] = {"a", "b", "c", "d"};
+    char path[1200];
+    struct str csv = {0};
+    float x[12 * 7] = {0};
+    str_add(&csv, "row,colour,thing\n");
+    for (int i = 0; i < 12; i++) {
+        x[i * 7 + i / 4] = 1;
+        x[i * 7 + 3 + i % 4] = 2;
+        x[i * 7 + i * 5 % 7] += 0.25F * (float)(i % 3);
+        str_add(&csv, "%d,%s,%s\n", i, colours[i / 4], things[i % 4]);
+    }
+    snprintf(path, sizeof path, "%s/f.csv", dir);
+    int rc = atomic_put(path, csv.s, csv.n);
+    str_free(&csv);
+    TRY(rc);
+    snprintf(path, sizeof path, "%s/x.npy", dir);
+    return npy_write(path, DT_F32, 2, (const int64_t[]){12, 7}, x);
+}
+
 int main(int argc, char **argv)
 {
     int rc = ERR_USAGE;
     err_set(ERR_USAGE, "read the head of helper.c");
     if (argc == 4 && !strcmp(argv[1], "pictures"))
         rc = make_pictures(argv[2], atoi(argv[3]));
+    else if (argc == 3 && !strcmp(argv[1], "words"))
+        rc = make_words(argv[2]);
     else if (argc > 5 && !strcmp(argv[1], "compare"))
         rc = compare(argv[2], argv[3], atof(argv[4]), argc - 5, argv + 5);
     else if (argc == 5 && !strcmp(argv[1], "npy"))
