@@ -18,6 +18,7 @@ struct deal {
     const struct words_design *d;
     const struct words_in *in;
     const double *mean;
+    double *square;    /* [n_used] squared lengths of the vectors */
     float *keep;       /* [n_used, width], or NULL */
     int64_t *cells;    /* [n_used] */
     int64_t *order;    /* [n_used] which vector each cell gets */
@@ -51,17 +52,21 @@ static int r2_of(struct deal *p, float *scratch, double *r2)
     const struct words_grid *g = p->in->grid;
     int64_t d = p->in->width, n = g->n_used, p1 = 1 + g->n_levels;
     int k = g->n_factors;
+    bool conditional = p->d->closed && words_closed(g);
     double square = 0;
     memset(p->s, 0, (size_t)p1 * (size_t)d * sizeof *p->s);
     for (int64_t i = 0; i < n; i++) {
         const float *u;
         const int32_t *code = g->code + p->cells[i] * k;
-        double w = g->weight[p->cells[i]];
         TRY(vector(p, p->order[i], scratch, &u));
-        square += w * space_dot(u, u, d);
-        add(p->s, u, w, d);
+        square += g->weight[p->cells[i]] * p->square[p->order[i]];
         for (int f = 0; f < k; f++)
             add(p->s + (1 + g->first[f] + code[f]) * d, u, words_level_weight(p->d, p->cells[i], f), d);
+    }
+    for (int64_t l = 0; l < g->factor[0].n; l++) { /* the sum of all, from the levels of one factor */
+        double by = conditional ? p->d->total * g->alpha[l] : 1;
+        for (int64_t j = 0; j < d; j++)
+            p->s[j] += by * p->s[(1 + l) * d + j];
     }
     memcpy(p->b, p->s, (size_t)p1 * (size_t)d * sizeof *p->b);
     words_design_solve(p->d, d, p->b);
@@ -71,17 +76,18 @@ static int r2_of(struct deal *p, float *scratch, double *r2)
     return 0;
 }
 
-static int deal_open(struct deal *p, struct words_scores *s)
+static int deal_open(struct deal *p, struct words_scores *s, float *scratch)
 {
     const struct words_grid *g = p->in->grid;
     size_t n = (size_t)g->n_used, d = (size_t)p->in->width, all = (size_t)(1 + g->n_levels) * d;
     p->cells = arena_calloc(s->arena, n, sizeof *p->cells);
     p->order = arena_calloc(s->arena, n, sizeof *p->order);
+    p->square = arena_calloc(s->arena, n, sizeof *p->square);
     p->s = arena_calloc(s->arena, all, sizeof *p->s);
     p->b = arena_calloc(s->arena, all, sizeof *p->b);
     p->t = arena_calloc(s->arena, all, sizeof *p->t);
     p->u = arena_calloc(s->arena, d, sizeof *p->u);
-    if (!p->cells || !p->order || !p->s || !p->b || !p->t || !p->u)
+    if (!p->cells || !p->order || !p->square || !p->s || !p->b || !p->t || !p->u)
         return ERR_MEMORY;
     n = 0;
     for (int64_t c = 0; c < g->n_cells; c++)
@@ -89,14 +95,12 @@ static int deal_open(struct deal *p, struct words_scores *s)
             p->cells[n++] = c;
     for (size_t i = 0; i < n; i++)
         p->order[i] = (int64_t)i;
-    if ((double)n * (double)d * sizeof(float) > KEEP_BYTES)
-        return 0;
-    p->keep = mem_alloc(n * d * sizeof *p->keep);
-    if (!p->keep)
+    if ((double)n * (double)d * sizeof(float) <= KEEP_BYTES && !(p->keep = mem_alloc(n * d * sizeof *p->keep)))
         return ERR_MEMORY;
     for (size_t i = 0; i < n; i++) {
         const float *u;
-        TRY(vector(p, (int64_t)i, p->keep + i * d, &u));
+        TRY(vector(p, (int64_t)i, p->keep ? p->keep + i * d : scratch, &u));
+        p->square[i] = space_dot(u, u, (int64_t)d);
     }
     return 0;
 }
@@ -155,7 +159,7 @@ int words_null(struct words_scores *s, const struct words_design *d, const struc
     s->null_r2 = arena_calloc(s->arena, (size_t)permutations, sizeof *s->null_r2);
     if (!scratch || !s->null_r2)
         return ERR_MEMORY;
-    int rc = deal_open(&p, s);
+    int rc = deal_open(&p, s, scratch);
     if (rc == 0)
         rc = permute(s, &p, scratch, permutations, seed);
     mem_free(p.keep);

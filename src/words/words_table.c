@@ -186,6 +186,19 @@ static int read_rows(struct columns *c, int64_t n_vectors, int64_t *at)
     return rc;
 }
 
+struct often {
+    int64_t count;
+    int32_t level;
+};
+
+static int more_often(const void *a, const void *b)
+{
+    const struct often *x = a, *y = b;
+    if (x->count != y->count)
+        return x->count > y->count ? -1 : 1;
+    return (x->level > y->level) - (x->level < y->level);
+}
+
 /* The levels of factor f: code of each kept row; -1 where the level is not among the most frequent. */
 static int read_levels(struct columns *c, int f, const int64_t *at, struct lexicon *x)
 {
@@ -205,19 +218,20 @@ static int read_levels(struct columns *c, int f, const int64_t *at, struct lexic
     int64_t n = c->o->top > 0 && c->o->top < x->n ? c->o->top : x->n;
     const char **levels = arena_calloc(c->arena, (size_t)n + 1, sizeof *levels);
     int32_t *place = mem_alloc(((size_t)x->n + 1) * sizeof *place);
-    if (!levels || !place) {
+    struct often *often = mem_alloc(((size_t)x->n + 1) * sizeof *often);
+    if (!levels || !place || !often) {
         mem_free(place);
+        mem_free(often);
         return ERR_MEMORY;
     }
     for (int64_t i = 0; i < x->n; i++)
         place[i] = n == x->n ? (int32_t)i : -1;
-    for (int64_t j = 0; n < x->n && j < n; j++) {
-        int64_t best = -1;
-        for (int64_t i = 0; i < x->n; i++)
-            if (place[i] < 0 && (best < 0 || x->count[i] > x->count[best]))
-                best = i;
-        place[best] = (int32_t)j;
-    }
+    for (int64_t i = 0; i < x->n; i++)
+        often[i] = (struct often){x->count[i], (int32_t)i};
+    qsort(often, (size_t)x->n, sizeof *often, more_often);
+    for (int64_t j = 0; n < x->n && j < n; j++)
+        place[often[j].level] = (int32_t)j;
+    mem_free(often);
     for (int64_t i = 0; i < x->n; i++)
         if (place[i] >= 0)
             levels[place[i]] = x->word[i];

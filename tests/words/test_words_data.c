@@ -108,8 +108,70 @@ static void imagenet(void **state UNUSED)
     mem_free(x);
 }
 
+/* Lines of a file, in lower case. */
+static int64_t read_lines(char line[][64], int64_t most, const char *name)
+{
+    char path[1024];
+    struct map f;
+    int64_t n = 0, at = 0;
+    OK(map_open(&f, shared_path(path, sizeof path, name)));
+    for (size_t i = 0; i <= f.size && n < most; i++) {
+        char c = i < f.size ? (char)f.data[i] : '\n';
+        if (c == '\n' && (at > 0 || i < f.size)) {
+            line[n++][at] = 0;
+            at = 0;
+        } else if (c != '\r' && at < 63) {
+            line[n][at++] = (char)(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c);
+        }
+    }
+    map_close(&f);
+    return n;
+}
+
+/* SIMAT's words, bare, against "a WORD" of the first detection vocabulary that has the word: 59 words. */
+static void simat(void **state UNUSED)
+{
+    static const char *const vocabularies[4][2] = {
+        {"coco_names.txt", "coco_clip_a+cname.npy"},
+        {"o365_names.txt", "o365_clip_a+cnamefix.npy"},
+        {"oid_names.txt", "oid_clip_a+cname.npy"},
+        {"lvis_v1_names.txt", "lvis_v1_clip_a+cname.npy"},
+    };
+    static char words[140][64], names[1300][64];
+    static float x[2 * 140 * 512], u[2 * 140 * 512];
+    static bool found[140];
+    char path[1024], name[128];
+    struct npy bare, a;
+    int64_t n = read_lines(words, 140, "data/text_openai_b32_classes/simat131_words.txt"), kept = 0;
+    double r2, held_out;
+    OK(npy_open(&bare, shared_path(path, sizeof path, "data/text_openai_b32_classes/simat131.npy")));
+    for (int v = 0; v < 4; v++) {
+        snprintf(name, sizeof name, "data/text_openai_b32_classes/%s", vocabularies[v][0]);
+        int64_t m = read_lines(names, 1300, name);
+        snprintf(name, sizeof name, "data/text_openai_b32_classes/%s", vocabularies[v][1]);
+        OK(npy_open(&a, shared_path(path, sizeof path, name)));
+        for (int64_t i = 0; i < n && i < bare.shape[0]; i++)
+            for (int64_t j = m - 1; !found[i] && j >= 0 && m <= a.shape[0]; j--) {
+                if (strcmp(words[i], names[j]) != 0)
+                    continue;
+                const char *row = (const char *)a.data + (size_t)j * 512 * dtype_size(a.dtype);
+                OK(dtype_convert(DT_F32, x + (140 + kept) * 512, a.dtype, row, 512));
+                memcpy(x + kept * 512, (const float *)bare.data + i * 512, 512 * sizeof *x);
+                found[i] = true;
+                kept++;
+            }
+        npy_close(&a);
+    }
+    npy_close(&bare);
+    assert_int_equal(kept, 59);
+    memcpy(u, x, (size_t)(kept * 512) * sizeof *u);
+    memcpy(u + kept * 512, x + 140 * 512, (size_t)(kept * 512) * sizeof *u);
+    score_pair(u, kept, 512, &r2, &held_out);
+    assert_true(fabs(r2 - 0.9548480002340456) < 1e-7);
+}
+
 int main(void)
 {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(fashion), cmocka_unit_test(imagenet)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(fashion), cmocka_unit_test(imagenet), cmocka_unit_test(simat)};
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
