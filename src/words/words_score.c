@@ -18,7 +18,7 @@ struct pass {
     const struct words_in *in;
     const struct words_design *design;
     const struct words_sums *sums;
-    const double *mean, *leverage; /* leverage NULL: marginal means with holes */
+    const double *mean, *leverage; /* leverage NULL: marginal means */
     double *u, *v;                 /* [width] scratch */
     double sse, sst, distance, held_out, held_out_base;
 };
@@ -37,11 +37,12 @@ static bool predict_without(const struct pass *p, int64_t c, double *out)
         out[j] = (1 - k) * (t->s[j] - w * (p->u[j] - t->shift[j])) / rest + t->shift[j];
     for (int f = 0; f < k; f++) {
         int64_t l = g->first[f] + g->code[c * k + f];
-        double of_level = p->design->level_total[l] - w;
+        double all = p->design->level_total[l], of_level = all - w;
+        double scale = all > 0 ? all / p->design->divide[l] : 0; /* sums of a whole grid: weights of the others */
         if (of_level <= 1e-12 * p->design->total)
             return false;
         for (int64_t j = 0; j < d; j++)
-            out[j] += (t->s[(1 + l) * d + j] - w * (p->u[j] - t->shift[j])) / of_level;
+            out[j] += (scale * t->s[(1 + l) * d + j] - w * (p->u[j] - t->shift[j])) / of_level;
     }
     return true;
 }
@@ -150,7 +151,7 @@ static int score(struct words_scores *s, const struct words *w, const struct wor
     for (int64_t j = 0; j < in->width; j++)
         mean[j] = p->sums->shift[j] + p->sums->s[j] / p->design->total;
     p->mean = mean;
-    if (!p->design->closed || p->design->projection) {
+    if (p->design->method == WORDS_LEAST_SQUARES) {
         TRY(words_design_leverage(p->design, leverage));
         p->leverage = leverage;
     }
