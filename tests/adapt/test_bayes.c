@@ -1,8 +1,8 @@
 /* BayesVLM from a set to its answers: factors, prior, folder, draws, acquisitions against brute force, and the
  * published factors where they are at hand. The mathematics alone: test_laplace.c. */
 #include "adapt/adapter.h"
-#include "heads/heads.h"
 #include "adapt/laplace.h"
+#include "heads/heads.h"
 
 #include <setjmp.h>
 #include <stdarg.h>
@@ -13,29 +13,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char root[256];
+#include "../scratch.h"
+
 static const struct engine *engine;
 
-static const char *at(const char *name)
+static int begin(void **state)
 {
-    static char path[4][600];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", root, name);
-    return path[turn];
-}
-
-static int make_root(void **state UNUSED)
-{
-    const char *base = getenv("TMPDIR");
-    snprintf(root, sizeof root, "%s/meridian-bayes-XXXXXX", base ? base : "/tmp");
-    log_level(LOG_ERROR);
-    return mkdtemp(root) && engine_open(&engine, "cpu", 1) == 0 ? 0 : -1;
-}
-
-static int drop_root(void **state UNUSED)
-{
-    return path_remove_tree(root);
+    return make_root(state) == 0 && engine_open(&engine, "cpu", 1) == 0 ? 0 : -1;
 }
 
 static void must(int rc)
@@ -680,5 +664,5 @@ int main(void)
         cmocka_unit_test(test_factors),     cmocka_unit_test(test_published),      cmocka_unit_test(test_acquire),
         cmocka_unit_test(test_acquire_any), cmocka_unit_test(test_memory),
     };
-    return cmocka_run_group_tests_name("bayes", tests, make_root, drop_root);
+    return cmocka_run_group_tests_name("bayes", tests, begin, drop_root);
 }

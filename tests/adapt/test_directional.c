@@ -12,64 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char root[256];
+#include "../made_set.h"
+
 static const struct engine *engine;
 
-static const char *at(const char *name)
+static int begin(void **state)
 {
-    static char path[4][600];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", root, name);
-    return path[turn];
-}
-
-static int make_root(void **state UNUSED)
-{
-    const char *base = getenv("TMPDIR");
-    snprintf(root, sizeof root, "%s/meridian-adapt-XXXXXX", base ? base : "/tmp");
-    return mkdtemp(root) && engine_open(&engine, "cpu", 1) == 0 ? 0 : -1;
-}
-
-static int drop_root(void **state UNUSED)
-{
-    return path_remove_tree(root);
-}
-
-/* ---- a set in memory ---- */
-
-struct made {
-    struct set s;
-    float *x, *y;
-    struct set_pair *pairs;
-};
-
-static void make(struct made *m, int64_t n, int64_t d)
-{
-    memset(m, 0, sizeof *m);
-    m->x = mem_calloc((size_t)(n * d), sizeof(float));
-    m->y = mem_calloc((size_t)(n * d), sizeof(float));
-    m->pairs = mem_calloc((size_t)n, sizeof *m->pairs);
-    assert_true(m->x && m->y && m->pairs);
-    for (int64_t i = 0; i < n; i++)
-        m->pairs[i] = (struct set_pair){i, i};
-    m->s = (struct set){.path = root,
-                        .width = d,
-                        .image = {.n = n, .x = m->x},
-                        .text = {.n = n, .x = m->y},
-                        .n_pairs = n,
-                        .pairs = m->pairs,
-                        .model = "tiny",
-                        .fingerprint = "abc",
-                        .data = "",
-                        .protocol = ""};
-}
-
-static void drop(struct made *m)
-{
-    mem_free(m->x);
-    mem_free(m->y);
-    mem_free(m->pairs);
+    return make_root(state) == 0 && engine_open(&engine, "cpu", 1) == 0 ? 0 : -1;
 }
 
 /* Pictures and texts about means of their own; a text is its picture with noise, much where the first number of the
@@ -445,5 +394,5 @@ int main(void)
         cmocka_unit_test(refuses),      cmocka_unit_test(masked_are_wider), cmocka_unit_test(no_nan),
         cmocka_unit_test(shared_items),
     };
-    return cmocka_run_group_tests_name("directional", tests, make_root, drop_root);
+    return cmocka_run_group_tests_name("directional", tests, begin, drop_root);
 }

@@ -13,6 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "../scratch.h"
+
 #define near(found, expected, tolerance)                                                                               \
     do {                                                                                                               \
         double found_ = (double)(found), expected_ = (double)(expected);                                               \
@@ -20,28 +22,11 @@
             fail_msg("%s is %.12g, expected %.12g", #found, found_, expected_);                                        \
     } while (0)
 
-static char root[256];
 static const struct engine *engine;
 
-static const char *at(const char *name)
+static int begin(void **state)
 {
-    static char path[64][600];
-    static int turn;
-    turn = (turn + 1) % 64;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", root, name);
-    return path[turn];
-}
-
-static int make_root(void **state UNUSED)
-{
-    const char *base = getenv("TMPDIR");
-    snprintf(root, sizeof root, "%s/meridian-ensemble-XXXXXX", base ? base : "/tmp");
-    return mkdtemp(root) && engine_open(&engine, "cpu", 1) == 0 ? 0 : -1;
-}
-
-static int drop_root(void **state UNUSED)
-{
-    return path_remove_tree(root);
+    return make_root(state) == 0 && engine_open(&engine, "cpu", 1) == 0 ? 0 : -1;
 }
 
 /* ---- a set in memory: texts are pictures, turned and with noise ---- */
@@ -496,5 +481,5 @@ int main(void)
     };
     fill();
     log_level(LOG_ERROR);
-    return cmocka_run_group_tests(tests, make_root, drop_root);
+    return cmocka_run_group_tests(tests, begin, drop_root);
 }

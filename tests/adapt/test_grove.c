@@ -12,27 +12,17 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "../scratch.h"
+
 enum { N = 240, D = 12 };
-static char root[256];
 static const struct engine *engine;
 static float pictures[N * D], texts[N * D];
 static struct set_pair pairs[N];
 static struct set set;
 
-static const char *at(const char *name)
-{
-    static char path[4][600];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", root, name);
-    return path[turn];
-}
-
 /* Both sides are smooth functions of one hidden point in the plane, with a little noise. */
-static int make_set(void **state UNUSED)
+static int make_set(void **state)
 {
-    const char *base = getenv("TMPDIR");
-    snprintf(root, sizeof root, "%s/meridian-grove-XXXXXX", base ? base : "/tmp");
     struct rng r = rng_stream(1, RNG_TEST, 0, 0);
     for (int i = 0; i < N; i++) {
         double u = rng_normal(&r), v = rng_normal(&r);
@@ -52,12 +42,7 @@ static int make_set(void **state UNUSED)
                        .fingerprint = "abc",
                        .data = "",
                        .protocol = ""};
-    return mkdtemp(root) && engine_open(&engine, "cpu", 1) == 0 ? 0 : -1;
-}
-
-static int drop_root(void **state UNUSED)
-{
-    return path_remove_tree(root);
+    return make_root(state) == 0 && engine_open(&engine, "cpu", 1) == 0 ? 0 : -1;
 }
 
 static struct adapt_opt options(void)

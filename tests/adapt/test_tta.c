@@ -12,29 +12,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-static char root[256];
+#include "../scratch.h"
+
 static const struct engine *engine;
 
-static const char *at(const char *name)
+static int begin(void **state)
 {
-    static char path[4][600];
-    static int turn;
-    turn = (turn + 1) % 4;
-    snprintf(path[turn], sizeof path[turn], "%s/%s", root, name);
-    return path[turn];
-}
-
-static int make_root(void **state UNUSED)
-{
-    const char *base = getenv("TMPDIR");
-    snprintf(root, sizeof root, "%s/meridian-adapt-XXXXXX", base ? base : "/tmp");
-    log_level(LOG_ERROR);
-    return mkdtemp(root) && engine_open(&engine, "cpu", 1) == 0 ? 0 : -1;
-}
-
-static int drop_root(void **state UNUSED)
-{
-    return path_remove_tree(root);
+    return make_root(state) == 0 && engine_open(&engine, "cpu", 1) == 0 ? 0 : -1;
 }
 
 struct made {
@@ -327,5 +311,5 @@ int main(void)
         cmocka_unit_test(variance_of_passes), cmocka_unit_test(refused),
         cmocka_unit_test(bad_settings),       cmocka_unit_test(odd_vectors),
     };
-    return cmocka_run_group_tests(tests, make_root, drop_root);
+    return cmocka_run_group_tests(tests, begin, drop_root);
 }

@@ -12,26 +12,13 @@
 #include <string.h>
 #include <unistd.h>
 
-static char root[256];
+#include "../scratch.h"
+
 static const struct engine *engine;
 
-static int make_root(void **state UNUSED)
+static int begin(void **state)
 {
-    const char *base = getenv("TMPDIR");
-    snprintf(root, sizeof root, "%s/meridian-simulate-XXXXXX", base ? base : "/tmp");
-    return mkdtemp(root) && engine_open(&engine, "cpu", 1) == 0 ? 0 : -1;
-}
-
-static int drop_root(void **state UNUSED)
-{
-    return path_remove_tree(root);
-}
-
-static const char *at(const char *name)
-{
-    static char path[600];
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    return path;
+    return make_root(state) == 0 && engine_open(&engine, "cpu", 1) == 0 ? 0 : -1;
 }
 
 /* ---- sets: texts are the pictures with their numbers moved round by one place ---- */
@@ -334,5 +321,5 @@ int main(void)
         cmocka_unit_test(heads_of_a_set),
         cmocka_unit_test(judge_knows_all_pairs),
     };
-    return cmocka_run_group_tests_name("adapt simulate", tests, make_root, drop_root);
+    return cmocka_run_group_tests_name("adapt simulate", tests, begin, drop_root);
 }

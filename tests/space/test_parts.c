@@ -1,5 +1,5 @@
 /* Parts of a set: the words of columns, and lists of rows in files. */
-#include "scratch.h"
+#include "../scratch.h"
 #include "space/space.h"
 
 #include <setjmp.h>

@@ -1,5 +1,5 @@
 /* Sets: round trips in both precisions, hand-made folders, corruption, mismatches, refusals; nothing half-written. */
-#include "scratch.h"
+#include "../scratch.h"
 #include "space/space.h"
 
 #include <math.h>

@@ -1,5 +1,5 @@
 /* clip-retrieval's folders as sets, both ways; two makers' vectors side by side. */
-#include "scratch.h"
+#include "../scratch.h"
 #include "space/space.h"
 
 #include <math.h>

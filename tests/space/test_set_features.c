@@ -9,7 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-#include "scratch.h"
+#include "../scratch.h"
 
 static const float unit[6] = {1, 0, 0, 0, 1, 0};
 static const float features[2][8] = {{.5F, -1, 2, 3, 4, 5, 6, 7}, {1, 2, 3, 4}};

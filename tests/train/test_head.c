@@ -12,62 +12,13 @@
 #include <string.h>
 #include <unistd.h>
 
-static char root[256];
+#include "../made_set.h"
+
 static const struct engine *cpu, *ref64;
 
-static int make_root(void **state UNUSED)
+static int begin(void **state)
 {
-    const char *base = getenv("TMPDIR");
-    snprintf(root, sizeof root, "%s/meridian-head-XXXXXX", base ? base : "/tmp");
-    return mkdtemp(root) && engine_open(&cpu, "cpu", 1) == 0 && engine_open(&ref64, "ref64", 1) == 0 ? 0 : -1;
-}
-
-static int drop_root(void **state UNUSED)
-{
-    return path_remove_tree(root);
-}
-
-static const char *at(const char *name)
-{
-    static char path[600];
-    snprintf(path, sizeof path, "%s/%s", root, name);
-    return path;
-}
-
-/* ---- a set in memory ---- */
-
-struct made {
-    struct set s;
-    float *x, *y;
-    struct set_pair *pairs;
-};
-
-static void make(struct made *m, int64_t n, int64_t d)
-{
-    memset(m, 0, sizeof *m);
-    m->x = mem_calloc((size_t)(n * d), sizeof(float));
-    m->y = mem_calloc((size_t)(n * d), sizeof(float));
-    m->pairs = mem_calloc((size_t)n, sizeof *m->pairs);
-    assert_true(m->x && m->y && m->pairs);
-    for (int64_t i = 0; i < n; i++)
-        m->pairs[i] = (struct set_pair){i, i};
-    m->s = (struct set){.path = root,
-                        .width = d,
-                        .image = {.n = n, .x = m->x},
-                        .text = {.n = n, .x = m->y},
-                        .n_pairs = n,
-                        .pairs = m->pairs,
-                        .model = "tiny",
-                        .fingerprint = "abc",
-                        .data = "",
-                        .protocol = ""};
-}
-
-static void drop(struct made *m)
-{
-    mem_free(m->x);
-    mem_free(m->y);
-    mem_free(m->pairs);
+    return make_root(state) == 0 && engine_open(&cpu, "cpu", 1) == 0 && engine_open(&ref64, "ref64", 1) == 0 ? 0 : -1;
 }
 
 /* Texts are the pictures with their numbers moved round by one place. */
@@ -466,5 +417,5 @@ int main(void)
         cmocka_unit_test(goes_through_files), cmocka_unit_test(refuses),
         cmocka_unit_test(survives_no_memory),
     };
-    return cmocka_run_group_tests_name("train head", tests, make_root, drop_root);
+    return cmocka_run_group_tests_name("train head", tests, begin, drop_root);
 }

@@ -1,6 +1,6 @@
-/* tests/space/scratch.h: a scratch folder for a group of tests, removed at its end. */
-#ifndef TESTS_SPACE_SCRATCH_H
-#define TESTS_SPACE_SCRATCH_H
+/* tests/scratch.h: a scratch folder for a group of tests, removed at its end. */
+#ifndef TESTS_SCRATCH_H
+#define TESTS_SCRATCH_H
 
 #include "io/io.h"
 
@@ -9,12 +9,12 @@
 
 static char root[256];
 
-/* root/name; the last eight stay valid. */
+/* root/name; the last 64 stay valid. */
 static const char *at(const char *name)
 {
-    static char path[8][600];
+    static char path[64][600];
     static int turn;
-    turn = (turn + 1) % 8;
+    turn = (turn + 1) % 64;
     snprintf(path[turn], sizeof path[turn], "%s/%s", root, name);
     return path[turn];
 }
@@ -23,7 +23,7 @@ static int make_root(void **state)
 {
     (void)state;
     const char *base = getenv("TMPDIR");
-    snprintf(root, sizeof root, "%s/meridian-space-XXXXXX", base ? base : "/tmp");
+    snprintf(root, sizeof root, "%s/meridian-test-XXXXXX", base ? base : "/tmp");
     log_level(LOG_ERROR);
     return mkdtemp(root) ? 0 : -1;
 }
