@@ -98,7 +98,6 @@ double sphere_cosine_at(enum sphere_family f, int64_t d, double k, double share)
 double sphere_draw_cosine(struct rng *r, enum sphere_family f, int64_t d, double k);
 /* out [d]: at cosine t from the mean, otherwise anyhow. A mean of zeros is no direction: all are alike. */
 void sphere_around(struct rng *r, int64_t d, const double *mean, double t, double *out);
-void sphere_sample(struct rng *r, enum sphere_family f, int64_t d, double k, const double *mean, double *out);
 struct tensor *sphere_norms(enum sphere_family f, int64_t d, struct tensor *kappa); /* of its shape, differentiable */
 
 /* AsymVLM (Ju et al. 2025; asym_loss.c): x [B,D] unit pictures, mean [B,D] and kappa [B] of texts. [B,B] log-densities,

@@ -207,11 +207,6 @@ void sphere_around(struct rng *r, int64_t d, const double *mean, double t, doubl
         out[j] = out[j] * inverse + t * mean[j];
 }
 
-void sphere_sample(struct rng *r, enum sphere_family f, int64_t d, double k, const double *mean, double *out)
-{
-    sphere_around(r, d, mean, sphere_draw_cosine(r, f, d, k), out);
-}
-
 /* ---- on a tape ---- */
 
 /* The value and slope at each number are constants of the step: f(x0) + f'(x0) (x - x0). Exact for value and first

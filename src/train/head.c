@@ -104,12 +104,6 @@ const struct head_design *head_design(const struct head *h)
     return &h->d;
 }
 
-void head_copy(struct head *to, const struct head *from)
-{
-    BUG_ON(to->params.n_slab != from->params.n_slab || to->params.real != from->params.real);
-    memcpy(to->params.data, from->params.data, (size_t)to->params.n_slab * dtype_size(to->params.real));
-}
-
 void head_shift(struct head *h, double v)
 {
     for (int side = 0; side < 2 && !h->d.mlp; side++) {

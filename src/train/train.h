@@ -106,8 +106,6 @@ struct head_design {
 int head_make(struct head **h, const struct head_design *d, const struct engine *e, uint64_t seed);
 void head_close(struct head **h);
 const struct head_design *head_design(const struct head *h);
-/* The weights of another head of the same design. */
-void head_copy(struct head *to, const struct head *from);
 /* out [n,width] unit rows; ERR_NONFINITE for a row of x that is zero or not finite. */
 int head_apply(const struct head *h, int side, const float *x, int64_t n, float *out);
 struct head_job {

@@ -192,7 +192,7 @@ static void draws_on_the_sphere(void **state UNUSED)
         memset(sum, 0, sizeof sum);
         for (int n = 0; n < N; n++) {
             double length = 0;
-            sphere_sample(&r, families[f], D, 7, mean, x);
+            sphere_around(&r, D, mean, sphere_draw_cosine(&r, families[f], D, 7), x);
             for (int j = 0; j < D; j++) {
                 length += x[j] * x[j];
                 sum[j] += x[j] / N;
@@ -201,7 +201,7 @@ static void draws_on_the_sphere(void **state UNUSED)
         }
         for (int j = 0; j < D; j++)
             assert_true(fabs(sum[j] - mean[j] * sphere_mean_cosine(families[f], D, 7)) < 0.03);
-        sphere_sample(&r, families[f], D, 7, none, x);
+        sphere_around(&r, D, none, sphere_draw_cosine(&r, families[f], D, 7), x);
         double length = 0;
         for (int j = 0; j < D; j++)
             length += x[j] * x[j];

@@ -9,4 +9,4 @@ place=$(mktemp -d)
 trap 'rm -rf "$place"' EXIT
 "$1" encode --model emoji --data emoji --split test,compositional --captions name \
     --out "$place/set" --quiet >/dev/null
-MERIDIAN_BIN=$(CDPATH= cd -- "$(dirname -- "$1")" && pwd) README_SET=$place/set "$root/tools/update-readme" --check
+MERIDIAN_BIN=$(CDPATH= cd -- "$(dirname -- "$1")" && pwd) README_PLACE=$place "$root/tools/update-readme" --check
