@@ -115,7 +115,7 @@ static int plan(struct adapter *a, const struct fit_in *in)
                       .words = o->mask_words,
                       .noise = o->noise,
                       .drop = o->drop,
-                      .tau = in->s->logit_scale > 0 ? 1 / in->s->logit_scale : 0.01,
+                      .tau = set_temperature(in->s),
                       .perturb = arena_strdup(a->arena, o->perturb),
                       .with = arena_strdup(a->arena, o->mask_with ? o->mask_with : ""),
                       .model = arena_strdup(a->arena, o->model ? o->model : "")};

@@ -95,7 +95,5 @@ void simulated_free(struct simulated *r);
 int simulated_measure(const struct simulated *r, int strategy, int way, struct interval *recall, struct interval *area,
                       struct interval *gain);
 struct interval simulated_frame(const struct simulated *r, bool all, int way);
-/* Mean of n values and its interval by Student's t; no interval for n = 1. */
-struct interval student_interval(const double *x, int64_t n);
 
 #endif

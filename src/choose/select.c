@@ -161,7 +161,7 @@ int select_cosines(const struct select_work *w, enum select_id what, double *sco
 {
     const struct set *g = w->in->classes ? w->in->classes : w->in->set;
     const int side = w->in->side == SIDE_TEXT ? SIDE_IMAGE : SIDE_TEXT;
-    double tau = w->opt->temperature > 0 ? w->opt->temperature : g->logit_scale > 0 ? 1 / g->logit_scale : 0.01;
+    double tau = w->opt->temperature > 0 ? w->opt->temperature : set_temperature(g);
     if (w->in->classes)
         TRY(set_check_fingerprint(w->in->set, g->model, g->fingerprint));
     if (g->width != w->d)

@@ -248,7 +248,7 @@ static int find_temperature(struct hunt *h, double *tau)
     if (rc == 0)
         rc = fit_temperature(&f, 1, 0, h->opt->seed, &t, &ece);
     if (rc == 0)
-        *tau = isfinite(t.value) ? t.value : h->set->logit_scale > 0 ? 1 / h->set->logit_scale : 0.01;
+        *tau = isfinite(t.value) ? t.value : set_temperature(h->set);
     mem_free(f.gap);
     mem_free(f.hit);
     mem_free(f.correct);

@@ -214,6 +214,9 @@ struct interval bootstrap_mean(const double *values, int64_t n, int64_t resample
 struct interval bootstrap_stat(double (*stat)(void *ctx, const int64_t *index, int64_t n), void *ctx, int64_t n,
                                int64_t resamples, uint64_t seed);
 
+/* Mean of n values and its interval by Student's t; no interval for n = 1. */
+struct interval student_interval(const double *x, int64_t n);
+
 /* ---- score to probability (calibrator.c), docs/methods/calibration.md ------------------------------------------ */
 
 enum calibrator_kind { CALIBRATE_ISOTONIC, CALIBRATE_PLATT, CALIBRATE_BETA, CALIBRATE_TEMPERATURE, N_CALIBRATORS };

@@ -404,7 +404,7 @@ static void all_missing(struct retrieval *r)
 static int settings(const struct set *s, const struct eval_opt *opt, struct retrieval *r)
 {
     int64_t width = opt && opt->bins_width ? opt->bins_width : 15, mass = opt && opt->bins_mass ? opt->bins_mass : 10;
-    double tau = opt && opt->temperature != 0 ? opt->temperature : s->logit_scale > 0 ? 1 / s->logit_scale : 0.01;
+    double tau = opt && opt->temperature != 0 ? opt->temperature : set_temperature(s);
     if (width < 1 || width > EVAL_MAX_BINS || mass < 1 || mass > EVAL_MAX_BINS)
         FAIL(ERR_USAGE, "calibration: %lld and %lld bins, expected 1 to %d", (long long)width, (long long)mass,
              EVAL_MAX_BINS);

@@ -222,7 +222,7 @@ static int settle_tau(struct way *w, const struct way *back, const struct rank_i
     TRY(fit_tau(w, back));
     if (w->tau > 0)
         return 0;
-    w->tau = in->set->logit_scale > 0 ? 1 / in->set->logit_scale : 0.01;
+    w->tau = set_temperature(in->set);
     w->tau_from = in->set->logit_scale > 0 ? "the model" : "CLIP's usual";
     return 0;
 }

@@ -370,7 +370,7 @@ static int find_faults(struct desk *d, unsigned kinds)
 static int find_temperatures(struct desk *d)
 {
     const struct eval_opt opt = {.bootstrap = -1};
-    double usual = d->set->logit_scale > 0 ? 1 / d->set->logit_scale : 0.01;
+    double usual = set_temperature(d->set);
     for (int k = 0; k < 2; k++) {
         struct retrieval r = {0};
         d->tau[k] = d->opt->temperature > 0 ? d->opt->temperature : usual;

@@ -168,7 +168,7 @@ static int settle_tau(struct unc_job *j)
     TRY(fit_tau(j));
     if (j->tau > 0)
         return 0;
-    j->tau = j->set->logit_scale > 0 ? 1 / j->set->logit_scale : 0.01;
+    j->tau = set_temperature(j->set);
     j->tau_from = j->set->logit_scale > 0 ? "the model" : "CLIP's usual";
     return 0;
 }

@@ -31,6 +31,11 @@ int set_new(struct set **out, const char *path)
     return 0;
 }
 
+double set_temperature(const struct set *s)
+{
+    return s->logit_scale > 0 ? 1 / s->logit_scale : 0.01;
+}
+
 void set_close(struct set **sp)
 {
     struct set *s = *sp;

@@ -53,6 +53,8 @@ int set_open_npy(struct set **s, const char *images, const char *texts, const ch
  * (ERR_MISMATCH, both named). With mix they are taken, and model, fingerprint and json say so. */
 int set_open_npy_mixed(struct set **s, const char *images, const char *texts, const char *pairs, bool mix);
 void set_close(struct set **s);
+/* Of a softmax over cosines: 1 / logit_scale, or 0.01, CLIP's usual one, where the model is unknown. */
+double set_temperature(const struct set *s);
 /* By image, then text, each once; returns how many stay. */
 int64_t set_pairs_sort(struct set_pair *pairs, int64_t n);
 /* Refuses (ERR_MISMATCH, both named) when two known fingerprints differ. */
